@@ -1,0 +1,33 @@
+// Time, taken from outside so that unit tests and the simulator can supply it.
+//
+// All ages and deadlines are monotonic.  Every process of one machine reads the same clock, which
+// is why a time may be put into shared memory; the clock of another machine is never compared
+// with ours.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace backhand {
+
+using Nanoseconds = std::chrono::nanoseconds;
+using Milliseconds = std::chrono::milliseconds;
+
+// Nanoseconds since the machine booted.  0 means "never".
+using MonotonicTime = std::uint64_t;
+
+inline MonotonicTime monotonic_now() {
+    return static_cast<MonotonicTime>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+constexpr MonotonicTime nanoseconds_in(Nanoseconds duration) {
+    return static_cast<MonotonicTime>(duration.count());
+}
+
+// How long ago `then` was; zero if `then` lies after `now` (two processors may disagree by a
+// little).
+constexpr Nanoseconds elapsed(MonotonicTime then, MonotonicTime now) {
+    return now > then ? Nanoseconds{static_cast<std::int64_t>(now - then)} : Nanoseconds{0};
+}
+
+}  // namespace backhand

@@ -1,0 +1,51 @@
+// UniqueFd: a file descriptor with one owner.
+//
+// Descriptors travel between processes here (connections are lent and given back), so who closes
+// one must be visible in the types: whoever takes a descriptor takes it as `UniqueFd`.
+#pragma once
+
+#include <utility>
+
+#include <unistd.h>
+
+namespace backhand {
+
+class UniqueFd {
+public:
+    UniqueFd() = default;
+
+    explicit UniqueFd(int fd) : fd_(fd) {}
+
+    UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+    UniqueFd& operator=(UniqueFd&& other) noexcept {
+        if (this != &other) {
+            reset(std::exchange(other.fd_, -1));
+        }
+        return *this;
+    }
+
+    UniqueFd(const UniqueFd&) = delete;
+    UniqueFd& operator=(const UniqueFd&) = delete;
+
+    ~UniqueFd() { reset(); }
+
+    int get() const { return fd_; }
+
+    explicit operator bool() const { return fd_ >= 0; }
+
+    // Gives the descriptor up: the caller closes it.
+    int release() { return std::exchange(fd_, -1); }
+
+    void reset(int fd = -1) {
+        if (fd_ >= 0) {
+            ::close(fd_);
+        }
+        fd_ = fd;
+    }
+
+private:
+    int fd_ = -1;
+};
+
+}  // namespace backhand

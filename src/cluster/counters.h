@@ -1,0 +1,113 @@
+// Counters: what happened since this server started, for the report page.
+//
+// Kept in shared memory, raised by any process with one relaxed addition.  A count names one
+// outcome, so that an operator who sees it rise knows what to look at.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace backhand {
+
+enum class Counter : std::uint8_t {
+    datagrams_sent,
+    datagrams_failed,
+    datagrams_accepted,
+    datagrams_own,
+    datagrams_from_stranger,
+    datagrams_short,
+    datagrams_long,
+    datagrams_of_other_version,
+    datagrams_malformed,
+    datagrams_replayed,
+    datagrams_contact_refused,
+    datagrams_cluster_full,
+    decisions,
+    decisions_dry_run,
+    served_here_by_choice,
+    served_here_no_candidate,
+    served_here_limit_reached,
+    served_here_after_failure,
+    forwarded,
+    forward_connect_failed,
+    forward_stale_connection,
+    forward_reset,
+    forward_timed_out,
+    forward_bad_response,
+    forward_truncated,
+    forward_declined,
+    forward_answered_502,
+    connections_from_cache,
+    connections_from_pool,
+    connections_opened,
+    connections_given_back,
+    connections_refused_by_pool,
+    proxied_accepted,
+    proxied_declined,
+    proxied_header_removed,
+    plugin_answer_corrected,
+    count_,
+};
+
+constexpr std::size_t counters_count = static_cast<std::size_t>(Counter::count_);
+
+// In the order of Counter; the names used in the JSON report.
+constexpr std::array<std::string_view, counters_count> counter_names = {
+    "datagrams_sent",
+    "datagrams_failed",
+    "datagrams_accepted",
+    "datagrams_own",
+    "datagrams_from_stranger",
+    "datagrams_short",
+    "datagrams_long",
+    "datagrams_of_other_version",
+    "datagrams_malformed",
+    "datagrams_replayed",
+    "datagrams_contact_refused",
+    "datagrams_cluster_full",
+    "decisions",
+    "decisions_dry_run",
+    "served_here_by_choice",
+    "served_here_no_candidate",
+    "served_here_limit_reached",
+    "served_here_after_failure",
+    "forwarded",
+    "forward_connect_failed",
+    "forward_stale_connection",
+    "forward_reset",
+    "forward_timed_out",
+    "forward_bad_response",
+    "forward_truncated",
+    "forward_declined",
+    "forward_answered_502",
+    "connections_from_cache",
+    "connections_from_pool",
+    "connections_opened",
+    "connections_given_back",
+    "connections_refused_by_pool",
+    "proxied_accepted",
+    "proxied_declined",
+    "proxied_header_removed",
+    "plugin_answer_corrected",
+};
+
+class Counters {
+public:
+    void add(Counter counter) {
+        values_[static_cast<std::size_t>(counter)].fetch_add(1, std::memory_order_relaxed);
+    }
+
+    std::uint64_t get(Counter counter) const {
+        return values_[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
+    }
+
+private:
+    std::array<std::atomic<std::uint64_t>, counters_count> values_{};
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+}  // namespace backhand

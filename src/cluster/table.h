@@ -1,0 +1,185 @@
+// ClusterTable: what this host believes about every server, in memory all its processes share.
+//
+// Slot 0 is this server.  Each slot has two parts that never share a cache line:
+//   report    what the server said.  One writer (the moderator), a seqlock: readers never wait and
+//             never see half a report.
+//   observed  what this host saw itself: atomics that any process may change.
+// Beside the slots lies one cell per httpd child with its exact in-flight counts; whoever wants the
+// total adds the cells up, and the parent clears the cell of a child that died.
+//
+// Any process may die at any instruction: there are no locks to leave behind, and a slot that was
+// left half written reads as absent until the next report replaces it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "cluster/counters.h"
+#include "cluster/server_report.h"
+
+namespace backhand {
+
+// Changed whenever the layout below changes: a newer module never reads an older table.
+constexpr std::uint32_t cluster_layout_version = 1;
+
+constexpr std::uint32_t self_slot = 0;
+
+// The newest two numbers about a server, however they arrived; in one word, so that processes can
+// replace it without a lock.  Counts saturate at 65,535.
+struct FreshLoad {
+    std::uint32_t measurement = 0;  // low half of LoadReport::measurement
+    std::uint16_t serving = 0;
+    std::uint16_t workers_idle = 0;
+
+    std::uint64_t pack() const;
+    static FreshLoad unpack(std::uint64_t word);
+
+    // Measurement numbers wrap; newer means less than half the range ahead (RFC 1982).
+    bool newer_than(const FreshLoad& other) const;
+};
+
+struct ChildCell {
+    std::atomic<std::int32_t> pid{0};  // 0: free
+    std::atomic<std::uint32_t> serving{0};
+    std::atomic<std::uint32_t> forwarding{0};
+    std::uint32_t reserved = 0;
+};
+
+struct InFlight {
+    std::uint32_t serving = 0;
+    std::uint32_t forwarding = 0;
+};
+
+// What a decision needs to know of one server.  A copy: it does not change under a sort.
+struct ServerView {
+    std::uint32_t slot_index = 0;
+    LoadReport load;
+    Nanoseconds age{};               // since anything was heard of it; zero for self
+    std::uint32_t serving = 0;       // newest known; for self exact
+    std::uint32_t workers_idle = 0;  // newest known
+    std::uint32_t sent_since = 0;    // requests this host sent it since those news
+    std::uint32_t in_flight = 0;     // requests this host has at it now
+
+    bool is_self() const { return slot_index == self_slot; }
+
+    // Its own count and what we added since: what it probably has to do now.
+    std::uint32_t expected_serving() const { return serving + sent_since; }
+};
+
+class ClusterTable {
+public:
+    struct Size {
+        std::uint32_t slots_max = 1024;
+        std::uint32_t cells_max = 256;
+    };
+
+    // What a news of a server did to the table.
+    enum class Outcome { taken, replayed, cluster_full };
+
+    static std::size_t bytes_needed(Size size);
+
+    // Lays out an empty table.  REQUIRES: `memory` is zeroed, page aligned, bytes_needed(size)
+    // long.
+    static ClusterTable create(void* memory, Size size);
+
+    // Finds the table another incarnation of the module made.  nullopt if it is of another layout.
+    static std::optional<ClusterTable> attach(void* memory);
+
+    Size size() const;
+    Counters& counters() const;
+
+    // ---- the moderator: one writer at a time ----
+
+    // Takes the right to write: the previous holder's writes are refused from now on.
+    // Returns the epoch to pass to the functions below.
+    std::uint64_t become_writer(pid_t pid) const;
+    bool is_writer(std::uint64_t epoch) const;
+    void writer_alive(MonotonicTime now) const;
+
+    // True if a moderator has been active within the last two seconds.
+    bool moderator_alive(MonotonicTime now) const;
+
+    void set_self(const ServerReport& report) const;
+
+    // Takes in a peer's report; `report.load.received_at` must be set.
+    Outcome take(const ServerReport& report) const;
+
+    // ---- any process ----
+
+    // This server's boot id; 0 until the moderator has set it.
+    std::uint64_t boot_id() const;
+    void set_boot_id(std::uint64_t boot_id) const;
+
+    // The next number for a report of ours.
+    std::uint64_t next_measurement() const;
+
+    // Slots 0 .. slots_used()-1 may hold a server.
+    std::uint32_t slots_used() const;
+
+    // nullopt: never used, or being written (twice) at this very moment.
+    std::optional<ServerReport> report(std::uint32_t slot_index) const;
+
+    // Fills `view` and says whether the server offers `service_hash` (any site if that is 0).
+    // False also if the slot holds no readable report.
+    bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
+              ServerView& view) const;
+
+    std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
+
+    // True if a server whose contact has this address was heard of within `age_max`.
+    bool is_live_member(const IpAddress& address, MonotonicTime now, Nanoseconds age_max) const;
+
+    // ---- observed, by the processes that forward ----
+
+    void forward_began(std::uint32_t slot_index) const;
+    void forward_ended(std::uint32_t slot_index) const;
+
+    // News that came back with a response.  Ignored if from another boot, or older than what is
+    // known.
+    void refresh(std::uint32_t slot_index, std::uint64_t boot_id, FreshLoad load,
+                 MonotonicTime now) const;
+
+    // A failed connection keeps the peer out of every decision for a while: 1 s, doubled with each
+    // failure in a row up to 30 s.
+    void forward_failed(std::uint32_t slot_index, MonotonicTime now) const;
+    void forward_succeeded(std::uint32_t slot_index) const;
+    bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const;
+    std::uint32_t failures_in_a_row(std::uint32_t slot_index) const;
+
+    // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
+    std::uint32_t pooled_connections(std::uint32_t slot_index) const;
+    void set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const;
+
+    // ---- in-flight cells ----
+
+    // Takes a cell for this child.  nullptr if all are in use: then nothing is counted.
+    ChildCell* claim_cell(pid_t pid) const;
+
+    // Clears the cell of a child that is gone.  Called by the child at its end, and by the parent
+    // for children that could not.
+    void release_cell(pid_t pid) const;
+
+    InFlight in_flight() const;
+
+private:
+    struct Header;
+    struct Slot;
+
+    explicit ClusterTable(Header* header) : header_(header) {}
+
+    Slot& slot(std::uint32_t slot_index) const;
+    std::span<ChildCell> cells() const;
+    std::optional<std::uint32_t> find(const ServerReport& report) const;
+    std::optional<std::uint32_t> find_free(MonotonicTime now) const;
+
+    Header* header_;
+};
+
+}  // namespace backhand

@@ -1,0 +1,120 @@
+// The candidacy set, and the functions that shape it.
+//
+// The decision maker starts with every server that could take the request and runs an ordered chain
+// of candidacy functions over the set.  Each may reorder, narrow or widen it; the head of what is
+// left is the answer.
+//
+// A set is kept and used again: it allocates only until it has once held the whole cluster.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "cluster/table.h"
+
+namespace backhand {
+
+// The request as candidacy functions see it, without httpd's types.
+struct RequestView {
+    std::string_view method;
+    std::string_view host;
+    std::string_view path;
+    std::uint64_t service_hash = 0;  // hash_ignoring_case of the site it is for; 0: any
+    void* native = nullptr;          // httpd's request_rec, for plug-ins of the seed's interface
+};
+
+struct DecisionContext {
+    const RequestView& request;
+    const ClusterTable& table;
+    Random& random;
+    MonotonicTime now = 0;
+};
+
+// An ordered set of servers.  Positions count from the head, which is 0.  One thread at a time.
+class CandidacySet {
+public:
+    // Forgets everything, then takes `self` as the first server and only member.
+    void begin(const ServerView& self);
+
+    // Adds a server and makes it the last member.
+    void add(const ServerView& server);
+
+    std::size_t size() const { return order_.size(); }
+
+    bool empty() const { return order_.empty(); }
+
+    const ServerView& operator[](std::size_t position) const { return servers_[order_[position]]; }
+
+    // Every server that may be a member, self first; the functions do not change it.
+    std::span<const ServerView> servers() const { return servers_; }
+
+    const ServerView& self() const { return servers_.front(); }
+
+    // Keeps the first `count` members.
+    void truncate(std::size_t count);
+
+    // Keeps the members for which keep(const ServerView&) holds.
+    template <class Predicate>
+    void keep_if(Predicate keep) {
+        std::size_t kept = 0;
+        for (const std::uint32_t index : order_) {
+            if (keep(servers_[index])) {
+                order_[kept++] = index;
+            }
+        }
+        order_.resize(kept);
+    }
+
+    // Orders by score(const ServerView&), a double, lowest first; equal scores keep their order.
+    template <class Score>
+    void order_by(Score score) {
+        ranking_.clear();
+        for (const std::uint32_t index : order_) {
+            const auto position = static_cast<std::uint32_t>(ranking_.size());
+            const double value = score(servers_[index]);
+            ranking_.push_back({value, position, index});
+        }
+        sort_by_ranking();
+    }
+
+    // Puts the members into random order, each order as likely as any other (Fisher and Yates).
+    void shuffle(Random& random);
+
+    // Moves self to the head; makes it a member if it is not.
+    void put_self_first();
+
+    // Replaces the members by the servers in these slots, in this order.  Slots that hold no
+    // possible member and repetitions are left out; returns how many were.
+    std::size_t assign_slots(std::span<const int> slots);
+
+private:
+    struct Ranked {
+        double score;
+        std::uint32_t position;
+        std::uint32_t index;
+    };
+
+    void sort_by_ranking();
+
+    std::vector<ServerView> servers_;
+    std::vector<std::uint32_t> order_;  // indices into servers_
+    std::vector<Ranked> ranking_;       // room to sort in
+};
+
+class CandidacyFunction {
+public:
+    CandidacyFunction() = default;
+    CandidacyFunction(const CandidacyFunction&) = delete;
+    CandidacyFunction& operator=(const CandidacyFunction&) = delete;
+    virtual ~CandidacyFunction() = default;
+
+    // Called by any thread of a child, by several at a time.
+    virtual void apply(CandidacySet& set, const DecisionContext& context) const = 0;
+};
+
+}  // namespace backhand

@@ -1,0 +1,65 @@
+// A chain of candidacy functions, as written in the configuration, and the decision it makes.
+//
+//     Backhand byAge 2
+//     Backhand byRandom
+//     Backhand byLogWindow
+//     Backhand byLoad
+//
+// Which servers may be candidates at all is not left to the chain (design rules that keep a cluster
+// alive): a peer that has been silent too long, is leaving, failed a moment ago, does not offer the
+// request's site or has no idle worker is never in the set.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "decide/candidacy.h"
+
+namespace backhand {
+
+// A peer silent for longer than this is no candidate, whatever the chain says; servers that
+// announce less than once a second get three intervals.
+constexpr Nanoseconds silence_max = std::chrono::seconds{3};
+
+bool is_silent(const ServerView& server);
+
+class Chain {
+public:
+    // Appends a built-in function by the name used in `Backhand name [argument]`.
+    // Error malformed: no such function, or an argument it does not take.
+    Status append(std::string_view name, std::string_view argument);
+
+    void append(std::unique_ptr<const CandidacyFunction> function, std::string text);
+
+    // `Backhand off`: no decision is made here, whatever an outer section says.
+    void switch_off();
+
+    bool is_off() const { return functions_.empty(); }
+
+    // The configuration lines, for the report: "byAge 2, byRandom, byLogWindow, byLoad".
+    const std::string& text() const { return text_; }
+
+    void apply(CandidacySet& set, const DecisionContext& context) const;
+
+private:
+    std::vector<std::unique_ptr<const CandidacyFunction>> functions_;
+    std::string text_;
+};
+
+struct Decision {
+    // Peers to try in this order before self; empty: serve here.
+    std::vector<std::uint32_t> peers;
+    // The chain left nobody, or nobody but self was a candidate to begin with.
+    bool no_candidate = false;
+};
+
+// Decides who serves the request.  `set` is room to work in; `decision.peers` is overwritten.
+// Self's own count includes the request being decided about; it is taken off before comparing.
+void decide(const Chain& chain, const DecisionContext& context, CandidacySet& set,
+            Decision& decision);
+
+}  // namespace backhand

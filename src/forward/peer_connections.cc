@@ -1,0 +1,153 @@
+#include "forward/peer_connections.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <poll.h>
+
+#include "forward/connection_pool.h"
+#include "forward/peer_socket.h"
+#include "forward/pool_protocol.h"
+
+namespace backhand {
+
+namespace {
+
+// Longer than any answer takes; shorter than what a client would notice.
+constexpr Milliseconds pool_answer_limit{20};
+
+constexpr std::size_t cached_total_max = 64;
+
+// A peer whose workers are held by idle connections gets one of them from this whole server.
+constexpr std::uint16_t pooled_max_default = 32;
+
+bool holds_workers(const ServerView& peer) {
+    return peer.load.has(ServerFlag::connection_holds_worker);
+}
+
+}  // namespace
+
+PeerConnections::PeerConnections(Settings settings, ClusterTable table)
+    : settings_(std::move(settings)),
+      table_(table) {}
+
+Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fresh) {
+    Counters& counters = table_.counters();
+    if (settings_.pooling && !fresh) {
+        if (UniqueFd cached = take_cached(peer.load.contact)) {
+            counters.add(Counter::connections_from_cache);
+            return PeerConnection{std::move(cached), true};
+        }
+        if (UniqueFd pooled = take_pooled(peer)) {
+            counters.add(Counter::connections_from_pool);
+            return PeerConnection{std::move(pooled), true};
+        }
+    }
+    auto opened = connect_to(peer.load.contact, settings_.source, settings_.connect_limit);
+    if (!opened) {
+        return opened.error();
+    }
+    counters.add(Counter::connections_opened);
+    return PeerConnection{std::move(*opened), false};
+}
+
+void PeerConnections::release(const ServerView& peer, PeerConnection connection) {
+    if (!settings_.pooling) {
+        return;
+    }
+    if (holds_workers(peer) || !keep_cached(peer, connection.socket)) {
+        give_to_pool(peer, std::move(connection.socket));
+    }
+}
+
+UniqueFd PeerConnections::take_cached(const Endpoint& contact) {
+    const MonotonicTime now = monotonic_now();
+    const std::lock_guard lock{cache_mutex_};
+    for (auto entry = cache_.end(); entry != cache_.begin();) {
+        --entry;
+        if (entry->contact != contact) {
+            continue;
+        }
+        Cached found = std::move(*entry);
+        entry = cache_.erase(entry);
+        if (found.expires_at > now && is_quiet(found.socket.get())) {
+            return std::move(found.socket);
+        }
+    }
+    return UniqueFd{};
+}
+
+bool PeerConnections::keep_cached(const ServerView& peer, UniqueFd& socket) {
+    const MonotonicTime now = monotonic_now();
+    const auto expires_at = idle_until(now, Milliseconds{peer.load.keepalive_timeout_ms});
+
+    const std::lock_guard lock{cache_mutex_};
+    std::erase_if(cache_, [now](const Cached& entry) { return entry.expires_at <= now; });
+    const auto held = std::count_if(cache_.begin(), cache_.end(), [&](const Cached& entry) {
+        return entry.contact == peer.load.contact;
+    });
+    if (std::cmp_greater_equal(held, settings_.cached_per_peer_max) ||
+        cache_.size() >= cached_total_max) {
+        return false;
+    }
+    cache_.push_back({peer.load.contact, std::move(socket), expires_at});
+    return true;
+}
+
+UniqueFd PeerConnections::take_pooled(const ServerView& peer) {
+    if (table_.pooled_connections(peer.slot_index) == 0 ||
+        !table_.moderator_alive(monotonic_now())) {
+        return UniqueFd{};
+    }
+    const std::unique_lock lock{pool_mutex_, std::try_to_lock};
+    if (!lock.owns_lock() || !reach_moderator()) {
+        return UniqueFd{};
+    }
+    const PoolMessage question{.kind = PoolMessage::Kind::take, .contact = peer.load.contact};
+    pollfd answer_arrives{.fd = pool_socket_.get(), .events = POLLIN, .revents = 0};
+    if (!send_message(pool_socket_.get(), question) ||
+        ::poll(&answer_arrives, 1, static_cast<int>(pool_answer_limit.count())) != 1) {
+        // An answer that comes too late must not be taken for that to a later question.
+        pool_socket_.reset();
+        return UniqueFd{};
+    }
+    auto answer = receive_message(pool_socket_.get());
+    if (!answer || !*answer) {
+        pool_socket_.reset();
+        return UniqueFd{};
+    }
+    const bool usable = (*answer)->message.contact == peer.load.contact && (*answer)->connection &&
+                        is_quiet((*answer)->connection.get());
+    return usable ? std::move((*answer)->connection) : UniqueFd{};
+}
+
+void PeerConnections::give_to_pool(const ServerView& peer, UniqueFd socket) {
+    const std::lock_guard lock{pool_mutex_};
+    if (!table_.moderator_alive(monotonic_now()) || !reach_moderator()) {
+        return;
+    }
+    const PoolMessage gift{
+        .kind = PoolMessage::Kind::give,
+        .keepalive_timeout_ms = peer.load.keepalive_timeout_ms,
+        .contact = peer.load.contact,
+        .connections_max = holds_workers(peer) ? std::uint16_t{1} : pooled_max_default,
+    };
+    if (send_message(pool_socket_.get(), gift, std::move(socket))) {
+        table_.counters().add(Counter::connections_given_back);
+    } else {
+        pool_socket_.reset();
+    }
+}
+
+bool PeerConnections::reach_moderator() {
+    if (!pool_socket_) {
+        auto connected = connect_to_moderator(settings_.pool_socket_path);
+        if (!connected) {
+            return false;
+        }
+        pool_socket_ = std::move(*connected);
+    }
+    return true;
+}
+
+}  // namespace backhand

@@ -1,0 +1,138 @@
+#include "forward/peer_socket.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <system_error>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace backhand {
+
+namespace {
+
+Error failure(Error::Kind kind, int error) {
+    return {kind, std::generic_category().message(error)};
+}
+
+// The events that occurred, 0 after `limit`.
+short wait_for(int socket, short events, Nanoseconds limit) {
+    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(limit);
+    while (true) {
+        const Nanoseconds left = elapsed(monotonic_now(), deadline);
+        const auto left_ms = std::chrono::ceil<Milliseconds>(left).count();
+        pollfd descriptor{.fd = socket, .events = events, .revents = 0};
+        const int ready = ::poll(
+            &descriptor, 1,
+            static_cast<int>(std::min<std::int64_t>(left_ms, std::numeric_limits<int>::max())));
+        if (ready > 0) {
+            return descriptor.revents;
+        }
+        if (ready == 0 || errno != EINTR) {
+            return 0;
+        }
+    }
+}
+
+// Binding to an address this host does not have is no error: behind address translation the contact
+// that peers know is not ours.
+void bind_source(const UniqueFd& socket, const IpAddress& source) {
+    const int on = 1;
+    const SocketAddress address{Endpoint{source, 0}};
+    // Leaves the choice of port to connect(), which may use one port for several destinations.
+    ::setsockopt(socket.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    static_cast<void>(::bind(socket.get(), address.get(), address.size));
+}
+
+}  // namespace
+
+Result<UniqueFd> connect_to(const Endpoint& peer, const IpAddress& source, Nanoseconds limit) {
+    const SocketAddress address{peer};
+    UniqueFd socket{
+        ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!socket) {
+        return failure(Error::Kind::system, errno);
+    }
+    const int on = 1;
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (source.is_v4() == peer.address.is_v4()) {
+        bind_source(socket, source);
+    }
+    if (::connect(socket.get(), address.get(), address.size) == 0) {
+        return socket;
+    }
+    if (errno != EINPROGRESS) {
+        return failure(Error::Kind::unavailable, errno);
+    }
+    if (wait_for(socket.get(), POLLOUT, limit) == 0) {
+        return failure(Error::Kind::timed_out, ETIMEDOUT);
+    }
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
+        return failure(Error::Kind::unavailable, error);
+    }
+    return socket;
+}
+
+bool is_quiet(int socket) {
+    char byte = 0;
+    const auto received = ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return received < 0 && errno == EAGAIN;
+}
+
+Result<std::size_t> send_some(int socket, std::string_view bytes) {
+    while (true) {
+        const auto sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            return static_cast<std::size_t>(sent);
+        }
+        if (errno == EAGAIN) {
+            return std::size_t{0};
+        }
+        if (errno != EINTR) {
+            return failure(Error::Kind::broken, errno);
+        }
+    }
+}
+
+Status send_all(int socket, std::string_view bytes, Nanoseconds limit) {
+    while (!bytes.empty()) {
+        const auto sent = send_some(socket, bytes);
+        if (!sent) {
+            return sent.error();
+        }
+        bytes.remove_prefix(*sent);
+        if (*sent == 0 && wait_for(socket, POLLOUT, limit) == 0) {
+            return failure(Error::Kind::timed_out, ETIMEDOUT);
+        }
+    }
+    return Done{};
+}
+
+Result<std::size_t> receive_some(int socket, std::span<char> buffer, Nanoseconds limit) {
+    while (true) {
+        const auto received = ::recv(socket, buffer.data(), buffer.size(), MSG_DONTWAIT);
+        if (received >= 0) {
+            return static_cast<std::size_t>(received);
+        }
+        if (errno == EAGAIN) {
+            if (wait_for(socket, POLLIN, limit) == 0) {
+                return failure(Error::Kind::timed_out, ETIMEDOUT);
+            }
+        } else if (errno != EINTR) {
+            return failure(Error::Kind::broken, errno);
+        }
+    }
+}
+
+Readiness wait_for_either(int socket, Nanoseconds limit) {
+    const short events = wait_for(socket, POLLIN | POLLOUT, limit);
+    return {.readable = (events & (POLLIN | POLLHUP | POLLERR)) != 0,
+            .writable = (events & POLLOUT) != 0};
+}
+
+}  // namespace backhand

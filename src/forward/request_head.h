@@ -1,0 +1,92 @@
+// The head of a request to a peer.
+//
+// What the client asked, in the client's own bytes, less what concerned only the client's
+// connection (hop-by-hop fields, RFC 9110 section 7.6.1) and plus what concerns ours: keep-alive,
+// our own body framing, and who the client was.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "forward/http1.h"
+
+namespace backhand {
+
+// Names of our fields on the wire.  Never passed on from a client or an application.
+constexpr std::string_view proxied_field = "Backhand-Proxied";
+constexpr std::string_view exchange_field = "Backhand-Exchange";
+constexpr std::string_view load_field = "Backhand-Load";
+constexpr std::string_view declined_field = "Backhand-Declined";
+
+// Any field whose name begins with "Backhand-" is ours.
+bool is_our_field(std::string_view name);
+
+// The client's connection as the forwarding server saw it, for the peer to restore.
+struct ClientIdentity {
+    IpAddress client;
+    std::uint16_t client_port = 0;
+    std::uint16_t local_port = 0;  // the port the client connected to
+    bool https = false;
+    bool http_1_0 = false;  // the client spoke HTTP/1.0
+
+    friend bool operator==(const ClientIdentity&, const ClientIdentity&) = default;
+};
+
+// Value of Backhand-Proxied: the client's address.
+std::string proxied_value(const ClientIdentity& identity);
+
+// Value of Backhand-Exchange: "client-port=51234;local-port=443;scheme=https;version=1.0".
+std::string exchange_value(const ClientIdentity& identity);
+
+// The identity the two values describe; nullopt if either is not exactly of the form above: an
+// address as to_string() writes it, and each parameter once, in any order.  Unknown parameters are
+// skipped.
+std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::string_view exchange);
+
+// What a peer's response says of its load: "boot=17;measurement=42;serving=3;idle=7".
+struct LoadNews {
+    std::uint64_t boot_id = 0;
+    std::uint64_t measurement = 0;
+    std::uint32_t serving = 0;
+    std::uint32_t workers_idle = 0;
+
+    friend bool operator==(const LoadNews&, const LoadNews&) = default;
+};
+
+std::string load_value(const LoadNews& news);
+// As strict as parse_identity, and as tolerant of parameters it does not know.
+std::optional<LoadNews> parse_load(std::string_view value);
+
+struct RequestHead {
+    std::string_view method;
+    std::string_view target;          // exactly as the client sent it
+    std::vector<HeaderField> fields;  // as received; filtered here
+    ClientIdentity identity;
+
+    // Sent as Host if the client sent none: an HTTP/1.0 client need not, but the request goes on
+    // as HTTP/1.1, and a peer must answer 400 to one without.  The server's own name does.
+    std::string_view host_if_missing;
+
+    enum class Body : std::uint8_t { none, length, chunked };
+    Body body = Body::none;
+    std::uint64_t length_bytes = 0;
+    bool expect_continue = false;  // ask the peer to confirm before the body, if any, is sent
+};
+
+// True for fields that end at this hop: Connection, Keep-Alive, Proxy-Connection, TE, Trailer,
+// Transfer-Encoding, Upgrade.  (Those that Connection names are found by request_head_text.)
+bool is_hop_by_hop(std::string_view name);
+
+// The bytes to send: an HTTP/1.1 head, Host first.  Drops hop-by-hop fields, those named by
+// Connection (never Host), Content-Length, Expect, ours, and any whose name or value could be read
+// as more than one field; adds our framing, `Connection: keep-alive`, and the identity.
+// Error malformed: a method that is not a token, a target that is empty or holds white space or a
+// control character, more than one Host.  Sent on, the peer might see a request nobody made.
+Result<std::string> request_head_text(const RequestHead& head);
+
+}  // namespace backhand

@@ -1,0 +1,38 @@
+#include "httpd/config.h"
+
+#include "httpd/apache.h"
+#include "httpd/guard.h"
+#include "httpd/pool_object.h"
+
+namespace backhand::httpd {
+
+void* create_server_config(apr_pool_t* pool, server_rec*) {
+    return &make_in_pool<ServerConfig>(pool);
+}
+
+void* create_directory_config(apr_pool_t* pool, char*) {
+    return new (apr_palloc(pool, sizeof(DirectoryConfig))) DirectoryConfig{};
+}
+
+// A section that says anything about the chain says all of it: a chain is an order, and half an
+// order from elsewhere would be a surprise.
+void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner) {
+    auto* const merged = new (apr_palloc(pool, sizeof(DirectoryConfig))) DirectoryConfig{};
+    const auto& from_outer = *static_cast<const DirectoryConfig*>(outer);
+    const auto& from_inner = *static_cast<const DirectoryConfig*>(inner);
+    merged->chain = from_inner.chain != nullptr ? from_inner.chain : from_outer.chain;
+    merged->dry_run = from_inner.dry_run >= 0 ? from_inner.dry_run : from_outer.dry_run;
+    return merged;
+}
+
+ServerConfig& server_config(const server_rec* server) {
+    return *static_cast<ServerConfig*>(
+        ap_get_module_config(server->module_config, &backhand_module));
+}
+
+const DirectoryConfig& directory_config(const request_rec* r) {
+    return *static_cast<const DirectoryConfig*>(
+        ap_get_module_config(r->per_dir_config, &backhand_module));
+}
+
+}  // namespace backhand::httpd

@@ -1,0 +1,66 @@
+// The module's configuration, as the directives leave it, and the records that hang off httpd's.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "announce/accept_list.h"
+#include "announce/destination.h"
+#include "base/address.h"
+#include "base/clock.h"
+#include "decide/chain.h"
+#include "httpd/apache.h"
+
+extern "C" {
+extern module AP_MODULE_DECLARE_DATA backhand_module;
+}
+
+namespace backhand::httpd {
+
+class Instance;
+class SeedPlugin;
+
+// What is set once for the whole server.
+struct GlobalSettings {
+    std::vector<Destination> destinations;
+    AcceptList accept;
+    std::string socket_directory;  // UnixSocketDir; empty: the default
+    std::string state_directory = "/var/lib/backhand";
+    std::optional<IpAddress> self_address;
+    std::uint16_t self_port = 0;  // 0: of the first plain Listen
+    Milliseconds interval{100};
+    std::uint32_t servers_max = 1024;
+    bool pooling = true;
+    Nanoseconds connect_limit = std::chrono::seconds{2};
+};
+
+// Per virtual host.  Pool-owned (pconf).
+struct ServerConfig {
+    GlobalSettings global;  // meaningful in the main server only
+    std::vector<std::string> services;
+    std::vector<SeedPlugin*> plugins;  // of chains written in this server; the chains own them
+    std::uint64_t service_hash = 0;    // of the first service; set after the configuration is read
+    Instance* instance = nullptr;      // nullptr: the module does nothing for this server
+};
+
+// Per directory, location, .htaccess.  Plain, because httpd merges these on every request.
+struct DirectoryConfig {
+    Chain* chain = nullptr;  // nullptr: as in the enclosing section
+    int dry_run = -1;        // -1: as in the enclosing section
+};
+
+// The limit that holds for the UNIX socket inside the directory too.
+constexpr std::size_t socket_directory_bytes_max = 107 - sizeof "/moderator.sock.new" + 1;
+
+extern const command_rec directives[];
+
+void* create_server_config(apr_pool_t* pool, server_rec* server);
+void* create_directory_config(apr_pool_t* pool, char* path);
+void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner);
+
+ServerConfig& server_config(const server_rec* server);
+const DirectoryConfig& directory_config(const request_rec* r);
+
+}  // namespace backhand::httpd

@@ -1,0 +1,268 @@
+// The directives: text from the configuration file becomes settings, or an error that names the
+// directive, the value and what would be right.  httpd adds file and line.
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "base/text.h"
+#include "forward/pool_protocol.h"
+#include "httpd/apache.h"
+#include "httpd/config.h"
+#include "httpd/guard.h"
+#include "httpd/pool_object.h"
+#include "httpd/seed_plugin.h"
+
+namespace backhand::httpd {
+
+namespace {
+
+constexpr Milliseconds interval_min{10};
+constexpr Milliseconds interval_max{60'000};
+constexpr std::uint32_t servers_max_limit = 65'536;
+
+std::string_view text_of(const char* argument) {
+    return argument == nullptr ? std::string_view{} : std::string_view{argument};
+}
+
+// httpd keeps the message until it has printed it: it lives in the configuration's pool.
+const char* complain(const cmd_parms* cmd, const std::string& message) {
+    return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", message.c_str(), nullptr);
+}
+
+const char* expected(const cmd_parms* cmd, std::string_view value, std::string_view what) {
+    return complain(cmd, "\"" + std::string(value) + "\": expected " + std::string(what));
+}
+
+const char* outside_any_section(const cmd_parms* cmd) {
+    return ap_check_cmd_context(const_cast<cmd_parms*>(cmd), GLOBAL_ONLY);
+}
+
+GlobalSettings& global_settings(const cmd_parms* cmd) {
+    return server_config(cmd->server).global;
+}
+
+// A number with an optional unit: "250", "250ms", "2s", "0.5s".
+std::optional<Milliseconds> parse_duration(std::string_view text) {
+    double factor = 1;
+    if (text.ends_with("ms")) {
+        text.remove_suffix(2);
+    } else if (text.ends_with("s")) {
+        text.remove_suffix(1);
+        factor = 1000;
+    }
+    const auto value = parse_fraction(text);
+    if (!value || !(*value >= 0 && *value <= 1e9)) {
+        return std::nullopt;
+    }
+    return Milliseconds{static_cast<Milliseconds::rep>(*value * factor)};
+}
+
+const char* set_multicast_stats(cmd_parms* cmd, void*, const char* first, const char* second) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const auto destination = parse_destination(text_of(first), text_of(second));
+    if (!destination) {
+        return complain(cmd, destination.error().detail);
+    }
+    global_settings(cmd).destinations.push_back(*destination);
+    return nullptr;
+}
+
+const char* add_accept_stats(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const auto prefix = parse_accept(text_of(value));
+    if (!prefix) {
+        return complain(cmd, prefix.error().detail);
+    }
+    global_settings(cmd).accept.add(*prefix);
+    return nullptr;
+}
+
+const char* set_socket_directory(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const std::string path = ap_server_root_relative(cmd->pool, value);
+    if (path.size() > socket_directory_bytes_max) {
+        return complain(cmd, "\"" + path + "\" has " + std::to_string(path.size()) +
+                                 " bytes: expected a directory of at most " +
+                                 std::to_string(socket_directory_bytes_max) +
+                                 " bytes, because the path of a UNIX socket in it can have no "
+                                 "more than " +
+                                 std::to_string(socket_path_bytes_max));
+    }
+    global_settings(cmd).socket_directory = path;
+    return nullptr;
+}
+
+const char* set_state_directory(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    global_settings(cmd).state_directory = ap_server_root_relative(cmd->pool, value);
+    return nullptr;
+}
+
+const char* set_self(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    GlobalSettings& settings = global_settings(cmd);
+    if (const auto endpoint = Endpoint::parse(text_of(value))) {
+        settings.self_address = endpoint->address;
+        settings.self_port = endpoint->port;
+    } else {
+        settings.self_address = IpAddress::parse(text_of(value));
+        settings.self_port = 0;
+    }
+    if (!settings.self_address || settings.self_address->is_multicast() ||
+        settings.self_address->is_unspecified()) {
+        return expected(cmd, value,
+                        "the address peers reach this server at, ip or ip:port, for example "
+                        "10.0.5.10:80");
+    }
+    return nullptr;
+}
+
+const char* set_interval(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const auto interval = parse_duration(text_of(value));
+    if (!interval || *interval < interval_min || *interval > interval_max) {
+        return expected(cmd, value,
+                        "milliseconds from 10 to 60000, for example 100 or 100ms or 1s");
+    }
+    global_settings(cmd).interval = *interval;
+    return nullptr;
+}
+
+const char* set_servers_max(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const auto servers = parse_number<std::uint32_t>(text_of(value));
+    if (!servers || *servers < 2 || *servers > servers_max_limit) {
+        return expected(cmd, value, "how many servers a cluster may have, from 2 to 65536");
+    }
+    global_settings(cmd).servers_max = *servers;
+    return nullptr;
+}
+
+const char* set_timeout(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    constexpr std::string_view key = "connect=";
+    const std::string_view text = text_of(value);
+    const auto limit =
+        text.starts_with(key) ? parse_duration(text.substr(key.size())) : std::nullopt;
+    if (!limit || *limit < Milliseconds{1}) {
+        return expected(cmd, value, "connect=duration, for example connect=500ms or connect=2s");
+    }
+    global_settings(cmd).connect_limit = *limit;
+    return nullptr;
+}
+
+const char* set_connection_pools(cmd_parms* cmd, void*, int on) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    global_settings(cmd).pooling = on != 0;
+    return nullptr;
+}
+
+const char* add_service(cmd_parms* cmd, void*, const char* name) {
+    const char* const misplaced = ap_check_cmd_context(cmd, NOT_IN_DIR_CONTEXT | NOT_IN_HTACCESS);
+    if (misplaced != nullptr) {
+        return misplaced;
+    }
+    const std::string_view site = text_of(name);
+    if (site.empty() || site.size() > 255) {
+        return expected(cmd, site,
+                        "the name of a site, 1 to 255 bytes, for example www.example.com");
+    }
+    server_config(cmd->server).services.emplace_back(site);
+    return nullptr;
+}
+
+Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
+    auto& config = *static_cast<DirectoryConfig*>(directory);
+    if (config.chain == nullptr) {
+        config.chain = &make_in_pool<Chain>(cmd->pool);
+    }
+    return *config.chain;
+}
+
+const char* add_function(cmd_parms* cmd, void* directory, const char* name, const char* argument) {
+    Chain& chain = chain_being_written(cmd, directory);
+    if (equal_ignoring_case(text_of(name), "off")) {
+        if (argument != nullptr) {
+            return expected(cmd, argument, "nothing after off");
+        }
+        chain.switch_off();
+        return nullptr;
+    }
+    const Status added = chain.append(text_of(name), text_of(argument));
+    return added ? nullptr : complain(cmd, added.error().detail);
+}
+
+const char* add_plugin(cmd_parms* cmd, void* directory, const char* file, const char* function,
+                       const char* argument) {
+    auto plugin = std::make_unique<SeedPlugin>(SeedPlugin::Source{
+        .file = ap_server_root_relative(cmd->pool, file),
+        .function = function,
+        .argument = std::string(text_of(argument)),
+        .written_at =
+            apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num),
+    });
+    server_config(cmd->server).plugins.push_back(plugin.get());
+    const std::string text = plugin->text();
+    chain_being_written(cmd, directory).append(std::move(plugin), text);
+    return nullptr;
+}
+
+const char* set_dry_run(cmd_parms*, void* directory, int on) {
+    static_cast<DirectoryConfig*>(directory)->dry_run = on;
+    return nullptr;
+}
+
+}  // namespace
+
+// NOLINTBEGIN(modernize-avoid-c-arrays): httpd takes a C array.
+const command_rec directives[] = {
+    AP_INIT_TAKE12("MulticastStats", &Guarded<&set_multicast_stats>::call, nullptr, RSRC_CONF,
+                   "[my-ip] dest-ip:port[,ttl]: where to announce this server's load"),
+    AP_INIT_ITERATE("AcceptStats", &Guarded<&add_accept_stats>::call, nullptr, RSRC_CONF,
+                    "ip, ip/mask, ip/prefix or 10.0: whose announcements to believe"),
+    AP_INIT_TAKE1("UnixSocketDir", &Guarded<&set_socket_directory>::call, nullptr, RSRC_CONF,
+                  "directory of the moderator's UNIX socket"),
+    AP_INIT_TAKE1("BackhandStateDir", &Guarded<&set_state_directory>::call, nullptr, RSRC_CONF,
+                  "directory for what must outlive a boot"),
+    AP_INIT_TAKE1("BackhandSelf", &Guarded<&set_self>::call, nullptr, RSRC_CONF,
+                  "ip[:port]: where peers reach this server"),
+    AP_INIT_TAKE1("BackhandInterval", &Guarded<&set_interval>::call, nullptr, RSRC_CONF,
+                  "how often to announce, in milliseconds"),
+    AP_INIT_TAKE1("BackhandMaxServers", &Guarded<&set_servers_max>::call, nullptr, RSRC_CONF,
+                  "how many servers the cluster may have"),
+    AP_INIT_TAKE1("BackhandTimeout", &Guarded<&set_timeout>::call, nullptr, RSRC_CONF,
+                  "connect=duration: how long to wait for a connection to a peer"),
+    AP_INIT_FLAG("BackhandConnectionPools", &Guarded<&set_connection_pools>::call, nullptr,
+                 RSRC_CONF, "On (default) or Off: keep connections to peers for later requests"),
+    AP_INIT_ITERATE("BackhandService", &Guarded<&add_service>::call, nullptr, RSRC_CONF,
+                    "names of the sites this server or virtual host offers"),
+    AP_INIT_TAKE12("Backhand", &Guarded<&add_function>::call, nullptr, OR_FILEINFO,
+                   "function [argument]: appends a candidacy function; off ends balancing here"),
+    // Not in .htaccess: a shared object is code, and whoever may write there must not choose it.
+    AP_INIT_TAKE23("BackhandFromSO", &Guarded<&add_plugin>::call, nullptr, RSRC_CONF | ACCESS_CONF,
+                   "file function [argument]: appends a candidacy function from a shared object"),
+    AP_INIT_FLAG("BackhandDryRun", &Guarded<&set_dry_run>::call, nullptr, OR_FILEINFO,
+                 "On: decide and count, but serve here"),
+    {nullptr, {nullptr}, nullptr, 0, RAW_ARGS, nullptr},
+};
+// NOLINTEND(modernize-avoid-c-arrays)
+
+}  // namespace backhand::httpd

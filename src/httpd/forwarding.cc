@@ -1,0 +1,357 @@
+#include "httpd/forwarding.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/text.h"
+#include "forward/peer_socket.h"
+#include "forward/request_head.h"
+#include "httpd/apache.h"
+#include "httpd/instance.h"
+#include "httpd/request_body.h"
+#include "httpd/request_state.h"
+#include "httpd/response_relay.h"
+
+APLOG_USE_MODULE(backhand);
+
+namespace backhand::httpd {
+
+namespace {
+
+// Bounds what one request can cost when the cluster is in trouble.
+constexpr std::size_t peers_tried_max = 3;
+
+// RFC 9110 section 9.2.2.  Only these may be sent a second time without knowing what became of the
+// first.
+bool is_idempotent(std::string_view method) {
+    constexpr std::array<std::string_view, 6> idempotent = {"GET",    "HEAD",    "PUT",
+                                                            "DELETE", "OPTIONS", "TRACE"};
+    return std::find(idempotent.begin(), idempotent.end(), method) != idempotent.end();
+}
+
+// What became of one attempt.
+enum class Attempt {
+    answered,   // the response is with the client, or the client is gone
+    not_taken,  // the peer has not processed the request: try elsewhere
+    stale,      // the same, because the connection was an old one: try this peer once more
+    lost,       // the peer may have processed it, the answer is lost; may be repeated if idempotent
+    broken_off,    // the response broke off after the client got some of it
+    body_trouble,  // the client's body could not be read: Exchange::body_status() says why
+};
+
+class ForwardingCount {
+public:
+    ForwardingCount(const ClusterTable& table, std::uint32_t slot_index)
+        : table_(table),
+          slot_index_(slot_index) {
+        table_.forward_began(slot_index_);
+    }
+
+    ForwardingCount(const ForwardingCount&) = delete;
+    ForwardingCount& operator=(const ForwardingCount&) = delete;
+
+    ~ForwardingCount() { table_.forward_ended(slot_index_); }
+
+private:
+    const ClusterTable& table_;
+    const std::uint32_t slot_index_;
+};
+
+std::string_view text_of(const char* text) {
+    return text == nullptr ? std::string_view{} : std::string_view{text};
+}
+
+class Exchange {
+public:
+    Exchange(request_rec* r, RequestState& state)
+        : r_(r),
+          state_(state),
+          table_(state.instance->table),
+          body_(r),
+          may_repeat_(is_idempotent(r->method)),
+          response_limit_(std::chrono::microseconds{r->server->timeout}) {}
+
+    int run(std::span<const std::uint32_t> peers);
+
+private:
+    bool describe_request();
+    Attempt try_peer(const ServerView& peer, bool fresh_connection);
+    Attempt converse(PeerConnection& connection, const ServerView& peer);
+    Attempt send_request(PeerConnection& connection, ResponseRelay& response);
+    Attempt stream_body(PeerConnection& connection, ResponseRelay& response);
+    Attempt receive_response(PeerConnection& connection, ResponseRelay& response);
+    Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
+                 const Error& error);
+    void learn(const ServerView& peer, const ResponseRelay& response);
+
+    void count(Counter counter) { table_.counters().add(counter); }
+
+    request_rec* const r_;
+    RequestState& state_;
+    const ClusterTable& table_;
+    RequestBody body_;
+    const bool may_repeat_;
+    const Nanoseconds response_limit_;
+    RequestHead head_;
+    std::string head_text_;
+    int body_status_ = OK;
+};
+
+int Exchange::run(std::span<const std::uint32_t> peers) {
+    body_status_ = body_.prefetch();
+    if (body_status_ != OK) {
+        return body_status_;
+    }
+    if (!describe_request()) {
+        body_.put_back();
+        return DECLINED;
+    }
+    // A body that is streamed cannot be sent twice.
+    const bool repeatable = may_repeat_ && body_.complete();
+    bool lost = false;
+    ServerView peer;
+    for (const std::uint32_t slot_index : peers.first(std::min(peers.size(), peers_tried_max))) {
+        if (!table_.view(slot_index, 0, monotonic_now(), peer)) {
+            continue;
+        }
+        Attempt attempt = try_peer(peer, !may_repeat_);
+        if (attempt == Attempt::stale) {
+            count(Counter::forward_stale_connection);
+            attempt = try_peer(peer, true);
+        }
+        switch (attempt) {
+            case Attempt::answered:
+            case Attempt::broken_off:
+                return OK;
+            case Attempt::body_trouble:
+                return body_status_;
+            case Attempt::stale:
+            case Attempt::not_taken:
+                break;
+            case Attempt::lost:
+                lost = true;
+                break;
+        }
+        if (lost && !repeatable) {
+            count(Counter::forward_answered_502);
+            return HTTP_BAD_GATEWAY;
+        }
+    }
+    count(Counter::served_here_after_failure);
+    body_.put_back();
+    return DECLINED;
+}
+
+bool Exchange::describe_request() {
+    const auto client = IpAddress::parse(text_of(r_->useragent_ip));
+    if (!client) {
+        return false;
+    }
+    head_.method = r_->method;
+    head_.target = r_->unparsed_uri;
+    const apr_array_header_t* const fields = apr_table_elts(r_->headers_in);
+    const auto* const entries = reinterpret_cast<const apr_table_entry_t*>(fields->elts);
+    head_.fields.reserve(static_cast<std::size_t>(fields->nelts));
+    for (int index = 0; index < fields->nelts; ++index) {
+        head_.fields.push_back({text_of(entries[index].key), text_of(entries[index].val)});
+    }
+    head_.identity = {
+        .client = *client,
+        .client_port = r_->useragent_addr->port,
+        .local_port = r_->connection->local_addr->port,
+        .https = text_of(ap_http_scheme(r_)) == "https",
+        .http_1_0 = r_->proto_num < HTTP_VERSION(1, 1),
+    };
+    if (body_.present()) {
+        head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
+        head_.length_bytes = body_.known_length() ? body_.length_bytes() : 0;
+        head_.expect_continue = !body_.complete();
+    }
+    auto text = request_head_text(head_);
+    if (!text) {
+        return false;
+    }
+    head_text_ = std::move(*text);
+    return true;
+}
+
+Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
+    auto connection = state_.instance->child->connections.acquire(peer, fresh_connection);
+    if (!connection) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "cannot connect to peer %s: %s",
+                      peer.load.contact.to_string().c_str(), connection.error().detail.c_str());
+        count(connection.error().kind == Error::Kind::timed_out ? Counter::forward_timed_out
+                                                                : Counter::forward_connect_failed);
+        table_.forward_failed(peer.slot_index, monotonic_now());
+        return Attempt::not_taken;
+    }
+    const ForwardingCount counted{table_, peer.slot_index};
+    const Attempt attempt = converse(*connection, peer);
+    if (attempt == Attempt::answered) {
+        table_.forward_succeeded(peer.slot_index);
+        apr_table_setn(r_->subprocess_env, "BACKHAND_PEER",
+                       apr_pstrdup(r_->pool, peer.load.contact.to_string().c_str()));
+        count(Counter::forwarded);
+    }
+    return attempt;
+}
+
+Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
+    // A request that cannot be repeated gains nothing from a response that is held back.
+    ResponseRelay response{r_, !(may_repeat_ && body_.complete())};
+    Attempt attempt = send_request(connection, response);
+    if (attempt == Attempt::answered) {
+        attempt = receive_response(connection, response);
+    }
+    learn(peer, response);
+    if (response.is_declined()) {
+        count(Counter::forward_declined);
+        attempt = Attempt::not_taken;
+    }
+    if (attempt == Attempt::answered && !response.is_committed()) {
+        response.deliver();
+    }
+    if ((attempt == Attempt::answered || response.is_declined()) &&
+        response.connection_reusable()) {
+        state_.instance->child->connections.release(peer, std::move(connection));
+    }
+    return attempt;
+}
+
+// Attempt::answered means: sent, or the response is already coming.
+Attempt Exchange::send_request(PeerConnection& connection, ResponseRelay& response) {
+    std::string bytes = head_text_;
+    if (!head_.expect_continue) {
+        bytes += body_.prefetched();
+    }
+    const Status sent = send_all(connection.socket.get(), bytes, response_limit_);
+    if (!sent) {
+        return lost(connection, response, sent.error());
+    }
+    return head_.expect_continue ? stream_body(connection, response) : Attempt::answered;
+}
+
+// The peer agrees first (RFC 9110 section 10.1.1), so that up to here it has processed nothing.
+// While the body goes out, whatever comes back is passed on: a peer that answers before it has read
+// everything must not wait for us while we wait for it.
+Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& response) {
+    const int socket = connection.socket.get();
+    while (!response.may_continue() && !response.has_head()) {
+        if (const auto received = response.receive(socket, response_limit_); !received) {
+            return lost(connection, response, received.error());
+        }
+    }
+    if (!response.may_continue()) {
+        return Attempt::answered;  // a final response instead: the body is not wanted
+    }
+    std::string piece{body_.prefetched()};
+    bool at_end = false;
+    while (!at_end) {
+        at_end = piece.empty();
+        if (head_.body == RequestHead::Body::chunked) {
+            std::array<char, 24> size{};
+            apr_snprintf(size.data(), size.size(), "%lx\r\n", piece.size());
+            piece.insert(0, size.data());
+            piece += "\r\n";
+        }
+        std::string_view rest = piece;
+        while (!rest.empty()) {
+            const auto sent = send_some(socket, rest);
+            if (!sent) {
+                // It may have answered and closed: receive_response finds out.
+                return Attempt::answered;
+            }
+            rest.remove_prefix(*sent);
+            if (*sent != 0) {
+                continue;
+            }
+            const Readiness ready = wait_for_either(socket, response_limit_);
+            if (!ready.readable && !ready.writable) {
+                return lost(connection, response, {Error::Kind::timed_out, "body not taken"});
+            }
+            if (ready.readable && response.stage() != ResponseRelay::Stage::complete) {
+                const auto received = response.receive(socket, Nanoseconds{0});
+                if (!received && received.error().kind != Error::Kind::timed_out) {
+                    return lost(connection, response, received.error());
+                }
+            }
+            if (response.stage() == ResponseRelay::Stage::complete) {
+                connection.socket.reset();
+                return Attempt::answered;
+            }
+        }
+        if (!at_end) {
+            body_status_ = body_.read_on(piece);
+            if (body_status_ != OK) {
+                if (response.is_committed()) {
+                    response.break_off();
+                    return Attempt::broken_off;
+                }
+                return Attempt::body_trouble;
+            }
+        }
+    }
+    return Attempt::answered;
+}
+
+Attempt Exchange::receive_response(PeerConnection& connection, ResponseRelay& response) {
+    const int socket = connection.socket.get();
+    while (response.stage() != ResponseRelay::Stage::complete && !response.is_declined() &&
+           !response.client_gone()) {
+        if (const auto received = response.receive(socket, response_limit_); !received) {
+            return lost(connection, response, received.error());
+        }
+    }
+    return Attempt::answered;
+}
+
+// Sorts out a failure by how much the peer can have done.
+Attempt Exchange::lost(const PeerConnection& connection, const ResponseRelay& response,
+                       const Error& error) {
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "exchange with a peer failed: %s",
+                  error.detail.c_str());
+    if (response.is_committed()) {
+        count(Counter::forward_truncated);
+        const_cast<ResponseRelay&>(response).break_off();
+        return Attempt::broken_off;
+    }
+    switch (error.kind) {
+        case Error::Kind::timed_out:
+            count(Counter::forward_timed_out);
+            break;
+        case Error::Kind::malformed:
+            count(Counter::forward_bad_response);
+            break;
+        default:
+            if (connection.reused && !response.any_bytes_received()) {
+                return Attempt::stale;
+            }
+            count(Counter::forward_reset);
+            break;
+    }
+    return Attempt::lost;
+}
+
+void Exchange::learn(const ServerView& peer, const ResponseRelay& response) {
+    constexpr std::uint32_t count_max = 0xFFFF;
+    if (const auto& news = response.news()) {
+        table_.refresh(
+            peer.slot_index, news->boot_id,
+            {.measurement = static_cast<std::uint32_t>(news->measurement),
+             .serving = static_cast<std::uint16_t>(std::min(news->serving, count_max)),
+             .workers_idle = static_cast<std::uint16_t>(std::min(news->workers_idle, count_max))},
+            monotonic_now());
+    }
+}
+
+}  // namespace
+
+int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers) {
+    Exchange exchange{r, state};
+    return exchange.run(peers);
+}
+
+}  // namespace backhand::httpd

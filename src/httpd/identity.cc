@@ -1,0 +1,229 @@
+#include "httpd/identity.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "forward/request_head.h"
+#include "httpd/apache.h"
+#include "httpd/guard.h"
+#include "httpd/instance.h"
+#include "httpd/request_state.h"
+
+APLOG_USE_MODULE(backhand);
+
+namespace backhand::httpd {
+
+namespace {
+
+constexpr const char* wrapped_local_name = "backhand-wrapped-local";
+
+// A forwarder that has fallen silent is still believed while its last requests come in.
+constexpr Nanoseconds member_silence_max = std::chrono::seconds{10};
+
+// What a forwarded request changed about its connection, to be put back before the next one.
+struct ConnectionState {
+    apr_sockaddr_t* own_local_address = nullptr;
+    apr_sockaddr_t client_facing_address{};
+    bool https = false;
+};
+
+ConnectionState* find_state(const conn_rec* connection) {
+    return static_cast<ConnectionState*>(
+        ap_get_module_config(connection->conn_config, &backhand_module));
+}
+
+ConnectionState& connection_state(conn_rec* connection) {
+    if (ConnectionState* const found = find_state(connection)) {
+        return *found;
+    }
+    auto* const made =
+        new (apr_palloc(connection->pool, sizeof(ConnectionState))) ConnectionState{};
+    made->own_local_address = connection->local_addr;
+    ap_set_module_config(connection->conn_config, &backhand_module, made);
+    return *made;
+}
+
+void forget_previous_request(conn_rec* connection) {
+    if (ConnectionState* const state = find_state(connection)) {
+        connection->local_addr = state->own_local_address;
+        state->https = false;
+    }
+}
+
+bool remove_our_fields(request_rec* r) {
+    const bool any = apr_table_get(r->headers_in, proxied_field.data()) != nullptr ||
+                     apr_table_get(r->headers_in, exchange_field.data()) != nullptr;
+    if (any) {
+        apr_table_unset(r->headers_in, proxied_field.data());
+        apr_table_unset(r->headers_in, exchange_field.data());
+    }
+    return any;
+}
+
+std::optional<IpAddress> tcp_sender(const conn_rec* connection) {
+    // Never useragent_ip: other modules take that from headers.
+    return IpAddress::parse(connection->client_ip);
+}
+
+void set_client_address(request_rec* r, const ClientIdentity& identity) {
+    const std::string text = identity.client.to_string();
+    apr_sockaddr_t* address = nullptr;
+    if (apr_sockaddr_info_get(&address, text.c_str(), APR_UNSPEC, identity.client_port, 0,
+                              r->pool) == APR_SUCCESS) {
+        r->useragent_addr = address;
+        r->useragent_ip = apr_pstrdup(r->pool, text.c_str());
+    }
+}
+
+// Chooses the virtual host again, as if the connection had come in on the port that the client had
+// connected to.  The connection itself keeps its own, whose time-outs govern it.
+void choose_virtual_host(request_rec* r, std::uint16_t local_port) {
+    conn_rec* const connection = r->connection;
+    ConnectionState& state = connection_state(connection);
+    state.client_facing_address = *state.own_local_address;
+    state.client_facing_address.port = local_port;
+    state.client_facing_address.sa.sin.sin_port = htons(local_port);
+
+    server_rec* const own_server = connection->base_server;
+    void* const own_names = connection->vhost_lookup_data;
+    connection->local_addr = &state.client_facing_address;
+    ap_update_vhost_given_ip(connection);
+    r->server = connection->base_server;
+    if (r->parsed_uri.hostname == nullptr) {
+        r->hostname = nullptr;  // read again from the Host field
+    }
+    ap_update_vhost_from_headers(r);
+    r->per_dir_config = r->server->lookup_defaults;
+    connection->base_server = own_server;
+    connection->vhost_lookup_data = own_names;
+}
+
+void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) {
+    conn_rec* const connection = r->connection;
+    state.proxied = true;
+    state.https = identity.https;
+    choose_virtual_host(r, identity.local_port);
+    connection_state(connection).https = identity.https;
+    set_client_address(r, identity);
+    if (identity.https) {
+        apr_table_setn(r->subprocess_env, "HTTPS", "on");
+    }
+    if (identity.http_1_0) {
+        // What applications and logs see; the framing is ours.
+        r->protocol = apr_pstrdup(r->pool, "HTTP/1.0");
+    }
+    apr_table_setn(r->subprocess_env, "BACKHAND_VIA", connection->client_ip);
+    // The limit is for clients; a forwarder's connection lives as long as it is of use.
+    connection->keepalives = std::min(connection->keepalives, 1);
+    state.instance->table.counters().add(Counter::proxied_accepted);
+}
+
+}  // namespace
+
+int restore_client(request_rec* r) {
+    RequestState* const state = state_of(r);
+    if (state == nullptr) {
+        return DECLINED;
+    }
+    state->count_as(RequestState::Counted::serving);
+    forget_previous_request(r->connection);
+
+    const char* const proxied = apr_table_get(r->headers_in, proxied_field.data());
+    const char* const exchange = apr_table_get(r->headers_in, exchange_field.data());
+    if (proxied == nullptr && exchange == nullptr) {
+        return DECLINED;
+    }
+    const auto identity = proxied != nullptr && exchange != nullptr
+                              ? parse_identity(proxied, exchange)
+                              : std::nullopt;
+    remove_our_fields(r);
+
+    const Instance& instance = *state->instance;
+    const auto sender = tcp_sender(r->connection);
+    const bool accepted = identity && sender && instance.settings().accept.contains(*sender);
+    if (accepted && instance.table.is_live_member(*sender, monotonic_now(), member_silence_max)) {
+        adopt(r, *state, *identity);
+        return OK;
+    }
+    if (accepted) {
+        // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
+        // would be wrong, and nothing has been done for it: the forwarder serves it itself.
+        instance.table.counters().add(Counter::proxied_declined);
+        state->declined = "unknown-member";
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    instance.table.counters().add(Counter::proxied_header_removed);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "removed %s from %s, which is no member of the cluster", proxied_field.data(),
+                  r->connection->client_ip);
+    return DECLINED;
+}
+
+const char* restored_scheme(const request_rec* r) {
+    const RequestState* const state = state_of(r);
+    return state != nullptr && state->https ? "https" : nullptr;
+}
+
+apr_port_t restored_port(const request_rec* r) {
+    constexpr apr_port_t https_port = 443;
+    const RequestState* const state = state_of(r);
+    return state != nullptr && state->https ? https_port : apr_port_t{0};
+}
+
+int restored_is_ssl(conn_rec* connection) {
+    const ConnectionState* const state = find_state(connection);
+    return state != nullptr && state->https ? OK : DECLINED;
+}
+
+const char* restored_ssl_variable(apr_pool_t*, server_rec*, conn_rec* connection, request_rec*,
+                                  const char* name) {
+    const ConnectionState* const state = connection == nullptr ? nullptr : find_state(connection);
+    return state != nullptr && state->https && std::strcmp(name, "HTTPS") == 0 ? "on" : nullptr;
+}
+
+namespace {
+
+const authz_provider* wrapped_local() {
+    return static_cast<const authz_provider*>(
+        ap_lookup_provider(AUTHZ_PROVIDER_GROUP, wrapped_local_name, AUTHZ_PROVIDER_VERSION));
+}
+
+authz_status check_local(request_rec* r, const char* line, const void* parsed) noexcept {
+    const authz_provider* const original = wrapped_local();
+    RequestState* const state = state_of(r);
+    if (original == nullptr || (state != nullptr && state->proxied)) {
+        return AUTHZ_DENIED;
+    }
+    const authz_status status = original->check_authorization(r, line, parsed);
+    if (state != nullptr && status == AUTHZ_GRANTED) {
+        state->local_granted = true;
+    }
+    return status;
+}
+
+const char* parse_local(cmd_parms* cmd, const char* line, const void** parsed) noexcept {
+    const authz_provider* const original = wrapped_local();
+    return original == nullptr || original->parse_require_line == nullptr
+               ? nullptr
+               : original->parse_require_line(cmd, line, parsed);
+}
+
+constexpr authz_provider guarded_local = {&check_local, &parse_local};
+
+}  // namespace
+
+int wrap_require_local(apr_pool_t* pool, apr_pool_t*, apr_pool_t*) {
+    const void* const original =
+        ap_lookup_provider(AUTHZ_PROVIDER_GROUP, "local", AUTHZ_PROVIDER_VERSION);
+    if (original != nullptr && original != &guarded_local) {
+        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, wrapped_local_name, AUTHZ_PROVIDER_VERSION,
+                             original);
+        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, "local", AUTHZ_PROVIDER_VERSION,
+                             &guarded_local);
+    }
+    return OK;
+}
+
+}  // namespace backhand::httpd

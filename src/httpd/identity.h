@@ -1,0 +1,28 @@
+// Who the client is: what a peer says of a request it forwards, and whom to believe.
+//
+// Backhand-Proxied carries the client's address.  It counts only if the TCP connection comes from a
+// live member of the cluster within AcceptStats; from anyone else it is removed and ignored.  Then
+// the request is served as if the client had connected here: address, virtual host, scheme, port.
+#pragma once
+
+#include "httpd/apache.h"
+
+namespace backhand::httpd {
+
+// Hook post_read_request, before all others.
+int restore_client(request_rec* r);
+
+// Hooks http_scheme and default_port: those of the client's connection.
+const char* restored_scheme(const request_rec* r);
+apr_port_t restored_port(const request_rec* r);
+
+// Hooks of mod_ssl's interface: expressions that ask whether the client spoke TLS.
+int restored_is_ssl(conn_rec* connection);
+const char* restored_ssl_variable(apr_pool_t* pool, server_rec* server, conn_rec* connection,
+                                  request_rec* r, const char* name);
+
+// Hook pre_config: wraps the provider behind `Require local`, which must never be satisfied by an
+// address that a peer reported: a client is local to the server it connected to, to no other.
+int wrap_require_local(apr_pool_t* pool, apr_pool_t*, apr_pool_t*);
+
+}  // namespace backhand::httpd

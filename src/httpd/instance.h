@@ -1,0 +1,109 @@
+// Instance: everything the module holds for one reading of the configuration.
+//
+// One object under httpd's configuration pool; there is no other state.  The parent makes it in
+// post_config; children inherit it by fork() and add what is theirs in child_init.  What must
+// survive a restart, and with it the unloading of this module, lies in ProcessRecord and in the
+// shared memory it points to.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "announce/socket.h"
+#include "base/random.h"
+#include "cluster/table.h"
+#include "decide/chain.h"
+#include "forward/peer_connections.h"
+#include "httpd/apache.h"
+#include "httpd/config.h"
+
+namespace backhand::httpd {
+
+// Lives on the process pool, made by whichever incarnation of the module came first.  Plain data,
+// found by key; nothing in it points to code.
+struct ProcessRecord {
+    void* table_memory = nullptr;
+    std::size_t table_bytes = 0;
+    pid_t moderator_pid = 0;
+};
+
+// Room to decide in: one is taken for each decision, so that deciding allocates nothing.
+struct DecisionRoom {
+    CandidacySet set;
+    Decision decision;
+};
+
+// Rooms that are not in use.  Lock-free; one more is made when all are out.
+class RoomShelf {
+public:
+    std::unique_ptr<DecisionRoom> take();
+    void put_back(std::unique_ptr<DecisionRoom> room);
+
+    RoomShelf() = default;
+    RoomShelf(const RoomShelf&) = delete;
+    RoomShelf& operator=(const RoomShelf&) = delete;
+    ~RoomShelf();
+
+private:
+    std::array<std::atomic<DecisionRoom*>, 64> places_{};
+};
+
+// What one httpd child has.
+struct ChildState {
+    ChildState(PeerConnections::Settings settings, ClusterTable table, std::uint64_t seed)
+        : connections(std::move(settings), table),
+          random(seed) {}
+
+    ChildCell* cell = nullptr;
+    PeerConnections connections;
+    RandomSource random;
+    RoomShelf rooms;
+};
+
+class Instance {
+public:
+    Instance(server_rec* server, apr_pool_t* configuration_pool, ClusterTable cluster,
+             ProcessRecord& record)
+        : main_server(server),
+          pool(configuration_pool),
+          table(cluster),
+          process(record) {}
+
+    const GlobalSettings& settings() const { return server_config(main_server).global; }
+
+    server_rec* const main_server;
+    apr_pool_t* const pool;  // of the configuration
+    const ClusterTable table;
+    ProcessRecord& process;
+
+    // Set in post_config.
+    ServerReport self;
+    std::vector<std::string> services;
+    std::string socket_path;
+    // Open in the parent as long as the configuration lives: a moderator that died is forked again
+    // with them.
+    std::vector<Sender> senders;
+    std::vector<UniqueFd> receivers;
+
+    // Set in child_init.
+    std::unique_ptr<ChildState> child;
+
+    // The parent's view of the moderator.
+    bool moderator_started = false;
+    apr_proc_t moderator{};
+    MonotonicTime moderator_started_at = 0;
+    int moderator_failures = 0;
+};
+
+// The instance that serves this request's server; nullptr if the module is not in use.
+inline Instance* instance_of(const request_rec* r) {
+    return server_config(r->server).instance;
+}
+
+}  // namespace backhand::httpd

@@ -1,0 +1,420 @@
+#include "httpd/lifecycle.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "announce/socket.h"
+#include "base/text.h"
+#include "forward/pool_protocol.h"
+#include "httpd/apache.h"
+#include "httpd/guard.h"
+#include "httpd/instance.h"
+#include "httpd/moderator_process.h"
+#include "httpd/pool_object.h"
+#include "httpd/seed_plugin.h"
+
+APLOG_USE_MODULE(backhand);
+
+namespace backhand::httpd {
+
+namespace {
+
+// Children of an old generation and their successors exist side by side during a graceful restart.
+constexpr std::uint32_t cells_spare = 64;
+
+// "Backhand: " leads every message that stops a start, so that it is found among httpd's own.
+int refuse(const server_rec* server, const std::string& message) {
+    ap_log_error(APLOG_MARK, APLOG_EMERG | APLOG_STARTUP, 0, server, "Backhand: %s",
+                 message.c_str());
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+std::string explain_errno(const std::string& what) {
+    return what + ": " + std::generic_category().message(errno);
+}
+
+bool in_use(const server_rec* main_server) {
+    return !server_config(main_server).global.destinations.empty();
+}
+
+// Tries a plug-in in a process that has given up its privileges: code that is not ours must not run
+// in httpd's parent, not even its constructors.  Returns what is wrong, or nothing.
+std::string try_plugin(const SeedPlugin& plugin, apr_pool_t* pool, server_rec* server) {
+    if (const Status allowed = plugin.check_ownership(); !allowed) {
+        return allowed.error().detail;
+    }
+    int ends[2];
+    if (::pipe(ends) != 0) {
+        return explain_errno("cannot try the plug-in");
+    }
+    const UniqueFd reader{ends[0]};
+    UniqueFd writer{ends[1]};
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        SeedPlugin trial{plugin.source()};
+        ap_run_drop_privileges(pool, server);
+        const Status opened = trial.open();
+        const std::string answer = opened ? "" : opened.error().detail;
+        const bool told = ::write(writer.get(), answer.data(), answer.size()) >= 0;
+        ::_exit(opened && told ? 0 : 1);
+    }
+    writer.reset();
+    std::string answer;
+    char buffer[512];
+    for (ssize_t size = 0; (size = ::read(reader.get(), buffer, sizeof buffer)) > 0;) {
+        answer.append(buffer, static_cast<std::size_t>(size));
+    }
+    int status = 0;
+    if (pid < 0 || ::waitpid(pid, &status, 0) != pid) {
+        return explain_errno("cannot try the plug-in");
+    }
+    if (status != 0 && answer.empty()) {
+        return plugin.source().file + " ends the process that loads it";
+    }
+    return answer;
+}
+
+std::string socket_directory_of(const GlobalSettings& settings, apr_pool_t* pool) {
+    return settings.socket_directory.empty() ? ap_runtime_dir_relative(pool, "backhand")
+                                             : settings.socket_directory;
+}
+
+// What httpd's user must be able to write and nobody else.  The parent makes the directory and
+// never opens anything in it.
+Status make_private_directory(const std::string& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error) {
+        return Error{Error::Kind::system, error.message()};
+    }
+
+    struct stat entry {};
+
+    if (::lstat(path.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
+        return Error{Error::Kind::system, "not a directory"};
+    }
+    if (::chmod(path.c_str(), 0700) != 0 ||
+        (::geteuid() == 0 &&
+         ::lchown(path.c_str(), ap_unixd_config.user_id, ap_unixd_config.group_id) != 0)) {
+        return Error{Error::Kind::system, std::generic_category().message(errno)};
+    }
+    return Done{};
+}
+
+// The first existing directory at or above `path` shows whether it can be made.
+bool can_be_made(const std::string& path) {
+    std::error_code error;
+    std::filesystem::path existing{path};
+    while (!std::filesystem::exists(existing, error) && existing.has_relative_path()) {
+        existing = existing.parent_path();
+    }
+    return std::filesystem::is_directory(existing, error);
+}
+
+ProcessRecord& process_record(apr_pool_t* process_pool) {
+    constexpr const char* key = "backhand.process.1";
+    void* found = nullptr;
+    apr_pool_userdata_get(&found, key, process_pool);
+    if (found == nullptr) {
+        found = new (apr_palloc(process_pool, sizeof(ProcessRecord))) ProcessRecord{};
+        // No cleanup function: by the time it ran, this module's code could be gone.
+        apr_pool_userdata_set(found, key, nullptr, process_pool);
+    }
+    return *static_cast<ProcessRecord*>(found);
+}
+
+// Found again after a restart, made anew if the configuration asks for another size or the module
+// has changed its layout.
+Result<ClusterTable> obtain_table(ProcessRecord& process, ClusterTable::Size size) {
+    if (process.table_memory != nullptr) {
+        const auto table = ClusterTable::attach(process.table_memory);
+        if (table && table->size().slots_max == size.slots_max &&
+            table->size().cells_max == size.cells_max) {
+            return *table;
+        }
+    }
+    const std::size_t bytes = ClusterTable::bytes_needed(size);
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return Error{Error::Kind::system,
+                     explain_errno("no shared memory for " + std::to_string(size.slots_max) +
+                                   " servers (BackhandMaxServers)")};
+    }
+    // The old mapping stays: children of the previous generation still count in it.
+    process.table_memory = memory;
+    process.table_bytes = bytes;
+    return ClusterTable::create(memory, size);
+}
+
+ClusterTable::Size table_size(const GlobalSettings& settings) {
+    int processes = 0;
+    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes);
+    return {.slots_max = settings.servers_max,
+            .cells_max = static_cast<std::uint32_t>(std::max(1, processes)) + cells_spare};
+}
+
+// The first Listen that speaks plain HTTP and covers the address peers are told.
+std::uint16_t plain_port(const IpAddress& address) {
+    for (const ap_listen_rec* listener = ap_listeners; listener != nullptr;
+         listener = listener->next) {
+        const bool plain =
+            listener->protocol == nullptr || std::strcmp(listener->protocol, "http") == 0;
+        char text[64] = "";
+        apr_sockaddr_ip_getbuf(text, sizeof text, listener->bind_addr);
+        const auto bound = IpAddress::parse(text);
+        if (plain && (!bound || bound->is_unspecified() || *bound == address)) {
+            return listener->bind_addr->port;
+        }
+    }
+    return 0;
+}
+
+Result<Endpoint> find_contact(const GlobalSettings& settings) {
+    Endpoint contact;
+    if (settings.self_address) {
+        contact.address = *settings.self_address;
+    } else {
+        const auto address = local_address_towards(settings.destinations.front());
+        if (!address) {
+            return address.error();
+        }
+        contact.address = *address;
+    }
+    contact.port = settings.self_port != 0 ? settings.self_port : plain_port(contact.address);
+    if (contact.port == 0) {
+        return Error{Error::Kind::refused,
+                     "no plain Listen covers " + contact.address.to_string() +
+                         ", where peers would be told to connect: expected a Listen for it, or "
+                         "BackhandSelf ip:port"};
+    }
+    return contact;
+}
+
+std::string host_name() {
+    char name[256] = "";
+    ::gethostname(name, sizeof name - 1);
+    return name[0] == '\0' ? "unnamed" : name;
+}
+
+void fill_self(Instance& instance, const Endpoint& contact) {
+    int is_async = 0;
+    ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async);
+    const server_rec& server = *instance.main_server;
+    instance.self.set_name(host_name());
+    LoadReport& load = instance.self.load;
+    load.contact = contact;
+    load.interval_ms = static_cast<std::uint32_t>(instance.settings().interval.count());
+    load.keepalive_timeout_ms =
+        server.keep_alive != 0
+            ? static_cast<std::uint32_t>(apr_time_as_msec(server.keep_alive_timeout))
+            : 0;
+    if (is_async == 0) {
+        load.flags |= ServerFlag::connection_holds_worker;
+    }
+}
+
+// The sites: those named by BackhandService, else each server's name.
+void collect_services(Instance& instance) {
+    std::vector<std::string>& all = instance.services;
+    for (server_rec* server = instance.main_server; server != nullptr; server = server->next) {
+        ServerConfig& config = server_config(server);
+        if (config.services.empty()) {
+            config.services.emplace_back(server->server_hostname == nullptr
+                                             ? host_name()
+                                             : std::string(server->server_hostname));
+        }
+        config.instance = &instance;
+        config.service_hash = hash_ignoring_case(config.services.front());
+        for (const std::string& service : config.services) {
+            const bool known = std::any_of(all.begin(), all.end(), [&](const std::string& other) {
+                return equal_ignoring_case(other, service);
+            });
+            if (!known) {
+                all.push_back(service);
+            }
+        }
+    }
+    for (const std::string& service : all) {
+        if (!instance.self.add_service(service)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                         "more than %zu sites: \"%s\" and those after it are not announced and "
+                         "not balanced; name fewer with BackhandService",
+                         ServerReport::services_max, service.c_str());
+            break;
+        }
+    }
+}
+
+void warn_if_unsigned(const Instance& instance) {
+    if (!instance.self.load.contact.address.is_loopback()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                     "announcements are not signed: every host that AcceptStats admits can join "
+                     "the cluster and name any client address");
+    }
+}
+
+Status open_sockets(Instance& instance) {
+    const auto& destinations = instance.settings().destinations;
+    for (const Destination& destination : destinations) {
+        auto sender = open_sender(destination);
+        if (!sender) {
+            return sender.error();
+        }
+        instance.senders.push_back(std::move(*sender));
+    }
+    auto receivers = open_receivers(destinations);
+    if (!receivers) {
+        return receivers.error();
+    }
+    instance.receivers = std::move(*receivers);
+    return Done{};
+}
+
+int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& settings) {
+    const std::string socket_directory = socket_directory_of(settings, pconf);
+    if (socket_directory.size() > socket_directory_bytes_max) {
+        return refuse(main_server,
+                      "UnixSocketDir \"" + socket_directory +
+                          "\" (the default): too long for a UNIX socket; set a shorter one");
+    }
+    if (const Status made = make_private_directory(socket_directory); !made) {
+        return refuse(main_server, "UnixSocketDir \"" + socket_directory +
+                                       "\" cannot be made: " + made.error().detail);
+    }
+    if (const Status made = make_private_directory(settings.state_directory); !made) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
+                     "BackhandStateDir \"%s\" cannot be made: %s; the machine's speed is measured "
+                     "again at each start",
+                     settings.state_directory.c_str(), made.error().detail.c_str());
+    }
+    const auto contact = find_contact(settings);
+    if (!contact) {
+        return refuse(main_server, contact.error().detail);
+    }
+    ProcessRecord& process = process_record(main_server->process->pool);
+    auto table = obtain_table(process, table_size(settings));
+    if (!table) {
+        return refuse(main_server, table.error().detail);
+    }
+
+    auto& instance = make_in_pool<Instance>(pconf, main_server, pconf, *table, process);
+    if (const Status opened = open_sockets(instance); !opened) {
+        return refuse(main_server, "MulticastStats: " + opened.error().detail);
+    }
+    instance.socket_path = pool_socket_path(socket_directory);
+    fill_self(instance, *contact);
+    collect_services(instance);
+    warn_if_unsigned(instance);
+    return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
+}
+
+}  // namespace
+
+int check_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
+    for (server_rec* server = main_server; server != nullptr; server = server->next) {
+        for (const SeedPlugin* plugin : server_config(server).plugins) {
+            const std::string trouble = try_plugin(*plugin, pconf, main_server);
+            if (!trouble.empty()) {
+                return refuse(main_server, plugin->source().written_at + ": BackhandFromSO " +
+                                               plugin->source().file + " " +
+                                               plugin->source().function + ": " + trouble);
+            }
+        }
+    }
+    if (!in_use(main_server)) {
+        return OK;
+    }
+    const std::string socket_directory =
+        socket_directory_of(server_config(main_server).global, pconf);
+    if (!can_be_made(socket_directory)) {
+        return refuse(main_server, "UnixSocketDir \"" + socket_directory +
+                                       "\" cannot be made: expected a directory, or a path under "
+                                       "one where it can be made");
+    }
+    return OK;
+}
+
+int set_up(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
+    // httpd reads its configuration twice at first and does everything only the second time.
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !in_use(main_server)) {
+        return OK;
+    }
+    return set_up_instance(pconf, main_server, server_config(main_server).global);
+}
+
+int start_after_scoreboard(apr_pool_t*, ap_scoreboard_e) {
+    Instance* const instance = server_config(ap_server_conf).instance;
+    return instance != nullptr && !instance->moderator_started ? start_moderator(*instance) : OK;
+}
+
+namespace {
+
+apr_status_t leave_child(void* data) noexcept {
+    static_cast<Instance*>(data)->table.release_cell(::getpid());
+    return APR_SUCCESS;
+}
+
+std::size_t cached_connections_per_peer() {
+    int is_threaded = AP_MPMQ_NOT_SUPPORTED;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    return is_threaded == AP_MPMQ_NOT_SUPPORTED ? 1 : 8;
+}
+
+void open_plugins(const server_rec* main_server) {
+    for (const server_rec* server = main_server; server != nullptr; server = server->next) {
+        for (SeedPlugin* plugin : server_config(server).plugins) {
+            if (const Status opened = plugin->open(); !opened) {
+                ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server,
+                             "plug-in not loaded, its place in the chain is empty: %s",
+                             opened.error().detail.c_str());
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
+    Instance* const instance = server_config(main_server).instance;
+    if (instance == nullptr) {
+        return;
+    }
+    const GlobalSettings& settings = instance->settings();
+    instance->child = std::make_unique<ChildState>(
+        PeerConnections::Settings{
+            .pool_socket_path = instance->socket_path,
+            .pooling = settings.pooling,
+            .cached_per_peer_max = cached_connections_per_peer(),
+            .connect_limit = settings.connect_limit,
+            .source = instance->self.load.contact.address,
+        },
+        instance->table, std::random_device{}());
+    instance->child->cell = instance->table.claim_cell(::getpid());
+    if (instance->child->cell == nullptr) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
+                     "no room to count this child's requests: it forwards none");
+    }
+    open_plugins(main_server);
+    apr_pool_cleanup_register(pchild, instance, &leave_child, apr_pool_cleanup_null);
+}
+
+void note_child(server_rec* main_server, pid_t pid, ap_generation_t, int, mpm_child_status status) {
+    Instance* const instance = server_config(main_server).instance;
+    if (instance != nullptr && status == MPM_CHILD_EXITED) {
+        instance->table.release_cell(pid);
+    }
+}
+
+}  // namespace backhand::httpd

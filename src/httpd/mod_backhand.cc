@@ -1,0 +1,77 @@
+// The module: which function httpd calls when, and why at that moment.
+#include <string>
+
+#include "httpd/apache.h"
+#include "httpd/config.h"
+#include "httpd/deciding.h"
+#include "httpd/guard.h"
+#include "httpd/identity.h"
+#include "httpd/lifecycle.h"
+#include "httpd/report_handler.h"
+#include "httpd/request_body.h"
+#include "httpd/request_state.h"
+
+APLOG_USE_MODULE(backhand);
+
+namespace backhand::httpd {
+
+void log_unexpected(const char* what) noexcept {
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "unexpected: %s", what);
+}
+
+namespace {
+
+void register_hooks(apr_pool_t*) {
+    register_count_filter();
+    register_body_filter();
+
+    // ---- Starting ----
+
+    // Once every module has registered its providers and before any Require is read.
+    ap_hook_pre_config(&Guarded<&wrap_require_local>::call, nullptr, nullptr, APR_HOOK_LAST);
+    ap_hook_check_config(&Guarded<&check_config>::call, nullptr, nullptr, APR_HOOK_LAST);
+    // After the listeners are open: peers are told the first plain one.
+    ap_hook_post_config(&Guarded<&set_up>::call, nullptr, nullptr, APR_HOOK_LAST);
+    // After the scoreboard has been made, which the core does in the middle.
+    ap_hook_pre_mpm(&Guarded<&start_after_scoreboard>::call, nullptr, nullptr,
+                    APR_HOOK_REALLY_LAST);
+    ap_hook_child_init(&Guarded<&set_up_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+    ap_hook_child_status(&Guarded<&note_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+
+    // ---- Every request ----
+
+    // Before the protocol's own filters are added, so that ours runs ahead of them.
+    ap_hook_create_request(&Guarded<&attach_state>::call, nullptr, nullptr, APR_HOOK_FIRST);
+    // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
+    ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
+                              APR_HOOK_REALLY_FIRST);
+    // After access control, rewriting and the choice of handler; before any handler.
+    ap_hook_handler(&Guarded<&decide_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(&Guarded<&show_report>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(&Guarded<&end_count>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+
+    // ---- What applications ask about the client's connection ----
+
+    ap_hook_http_scheme(&restored_scheme, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_default_port(&restored_port, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_ssl_conn_is_ssl(&restored_is_ssl, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_ssl_var_lookup(&restored_ssl_variable, nullptr, nullptr, APR_HOOK_FIRST);
+}
+
+}  // namespace
+
+}  // namespace backhand::httpd
+
+// The one symbol that leaves the module; see exports.map.
+extern "C" {
+__attribute__((visibility("default"))) module AP_MODULE_DECLARE_DATA backhand_module = {
+    STANDARD20_MODULE_STUFF,
+    &backhand::httpd::Guarded<&backhand::httpd::create_directory_config>::call,
+    &backhand::httpd::Guarded<&backhand::httpd::merge_directory_config>::call,
+    &backhand::httpd::Guarded<&backhand::httpd::create_server_config>::call,
+    nullptr,  // a virtual host says only what is its own
+    &backhand::httpd::directives[0],
+    &backhand::httpd::register_hooks,
+    AP_MODULE_FLAG_NONE,
+};
+}

@@ -1,0 +1,223 @@
+#include "httpd/moderator_process.h"
+
+#include <algorithm>
+#include <csignal>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "forward/pool_protocol.h"
+#include "httpd/apache.h"
+#include "httpd/guard.h"
+#include "httpd/pool_object.h"
+#include "moderator/moderator.h"
+
+APLOG_USE_MODULE(backhand);
+
+namespace backhand::httpd {
+
+namespace {
+
+constexpr const char* process_name = "bh-moderator";
+constexpr Nanoseconds lived_long_enough = std::chrono::seconds{10};
+constexpr int doublings_max = 6;
+constexpr Milliseconds pause_first{100};
+constexpr Milliseconds stop_limit{1000};
+
+int log_level_of(LogLevel level) {
+    switch (level) {
+        case LogLevel::error:
+            return APLOG_ERR;
+        case LogLevel::warning:
+            return APLOG_WARNING;
+        case LogLevel::notice:
+            return APLOG_NOTICE;
+        case LogLevel::info:
+            return APLOG_INFO;
+        case LogLevel::debug:
+            return APLOG_DEBUG;
+    }
+    return APLOG_ERR;
+}
+
+WorkerCounts count_workers() {
+    WorkerCounts counts;
+    int daemons_max = 0;
+    int threads_max = 0;
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons_max);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads_max);
+    counts.max = static_cast<std::uint32_t>(std::max(1, daemons_max) * std::max(1, threads_max));
+
+    const global_score& limits = *ap_scoreboard_image->global;
+    for (int process = 0; process < limits.server_limit; ++process) {
+        const process_score& score = *ap_get_scoreboard_process(process);
+        const bool serves_new =
+            score.quiescing == 0 && score.generation == limits.running_generation;
+        for (int thread = 0; thread < limits.thread_limit; ++thread) {
+            switch (ap_get_scoreboard_worker_from_indexes(process, thread)->status) {
+                case SERVER_DEAD:
+                case SERVER_STARTING:
+                case SERVER_IDLE_KILL:
+                    break;
+                case SERVER_READY:
+                    counts.idle += serves_new ? 1 : 0;
+                    break;
+                default:
+                    ++counts.busy;
+            }
+        }
+    }
+    return counts;
+}
+
+// A forked copy of a listening socket would keep the port open after httpd has died: peers would
+// connect and wait instead of being refused.
+void close_listening_sockets() {
+    const long fds_max = std::min(::sysconf(_SC_OPEN_MAX), 65'536L);
+    for (int fd = 3; fd < fds_max; ++fd) {
+        int listening = 0;
+        socklen_t size = sizeof listening;
+        if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0) {
+            ::close(fd);
+        }
+    }
+}
+
+void forget_parents_signals() {
+    for (const int signal : {SIGHUP, AP_SIG_GRACEFUL, AP_SIG_GRACEFUL_STOP, SIGPIPE}) {
+        std::signal(signal, SIG_IGN);
+    }
+    for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGSEGV, SIGBUS, SIGABRT, SIGILL}) {
+        std::signal(signal, SIG_DFL);
+    }
+    sigset_t none{};
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+Milliseconds pause_after(int failures) {
+    return failures == 0 ? Milliseconds{0}
+                         : pause_first * (1 << std::min(failures - 1, doublings_max));
+}
+
+[[noreturn]] void live_as_moderator(Instance& instance) {
+    ::prctl(PR_SET_NAME, process_name);
+    forget_parents_signals();
+    close_listening_sockets();
+    if (ap_run_drop_privileges(instance.pool, instance.main_server) != OK) {
+        ::_exit(1);
+    }
+    // After the change of user, which clears it.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    std::this_thread::sleep_for(pause_after(instance.moderator_failures));
+
+    ModeratorSettings settings;
+    settings.self = instance.self;
+    settings.services = instance.services;
+    settings.accept = instance.settings().accept;
+    settings.senders = std::move(instance.senders);
+    settings.receivers = std::move(instance.receivers);
+    settings.socket_path = instance.socket_path;
+    settings.state_directory = instance.settings().state_directory;
+    settings.count_workers = &count_workers;
+    settings.log = [server = instance.main_server](LogLevel level, std::string_view text) {
+        ap_log_error(APLOG_MARK, log_level_of(level), 0, server, "%.*s",
+                     static_cast<int>(text.size()), text.data());
+    };
+    const int status = run_moderator(std::move(settings), instance.table);
+    // Not exit(): what the parent registered to be run at its end is not ours to run.
+    ::_exit(status);
+}
+
+void on_moderator_event(int reason, void* data, int) noexcept;
+
+bool fork_moderator(Instance& instance) {
+    const pid_t pid = ::fork();
+    if (pid < 0) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, instance.main_server,
+                     "cannot start the moderator: this server announces nothing");
+        return false;
+    }
+    if (pid == 0) {
+        live_as_moderator(instance);
+    }
+    instance.moderator.pid = pid;
+    instance.moderator_started_at = monotonic_now();
+    instance.process.moderator_pid = pid;
+    apr_proc_other_child_register(&instance.moderator, &on_moderator_event, &instance, nullptr,
+                                  instance.pool);
+    return true;
+}
+
+bool server_is_stopping() {
+    int state = AP_MPMQ_STOPPING;
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) != APR_SUCCESS || state == AP_MPMQ_STOPPING;
+}
+
+// Called by httpd's parent when the moderator has died, and when the configuration goes.
+void on_moderator_event(int reason, void* data, int) noexcept {
+    Instance& instance = *static_cast<Instance*>(data);
+    if (reason == APR_OC_REASON_UNREGISTER || reason == APR_OC_REASON_RUNNING) {
+        return;
+    }
+    apr_proc_other_child_unregister(data);
+    if (reason == APR_OC_REASON_RESTART || server_is_stopping()) {
+        return;
+    }
+    const bool lived = elapsed(instance.moderator_started_at, monotonic_now()) > lived_long_enough;
+    instance.moderator_failures = lived ? 0 : instance.moderator_failures + 1;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                 "the moderator (pid %d) has died; starting another", instance.moderator.pid);
+    guard([&] { fork_moderator(instance); });
+}
+
+// The previous generation's moderator ends by itself; httpd only has to know that it was ours.
+void on_predecessor_event(int reason, void* data, int) noexcept {
+    if (reason != APR_OC_REASON_UNREGISTER && reason != APR_OC_REASON_RUNNING) {
+        apr_proc_other_child_unregister(data);
+    }
+}
+
+void expect_end_of_predecessor(const Instance& instance) {
+    const pid_t predecessor = instance.process.moderator_pid;
+    if (predecessor > 0 && ::waitpid(predecessor, nullptr, WNOHANG) == 0) {
+        auto& process = make_in_pool<apr_proc_t>(instance.pool);
+        process.pid = predecessor;
+        apr_proc_other_child_register(&process, &on_predecessor_event, &process, nullptr,
+                                      instance.pool);
+    }
+}
+
+// When httpd ends, so does the moderator; on a restart it stays until its successor is there.
+apr_status_t stop_moderator(void* data) noexcept {
+    int state = 0;
+    const pid_t pid = static_cast<Instance*>(data)->process.moderator_pid;
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING || pid <= 0) {
+        return APR_SUCCESS;
+    }
+    ::kill(pid, SIGTERM);
+    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(stop_limit);
+    while (::waitpid(pid, &state, WNOHANG) == 0) {
+        if (monotonic_now() > deadline) {
+            ::kill(pid, SIGKILL);
+        }
+        std::this_thread::sleep_for(Milliseconds{5});
+    }
+    return APR_SUCCESS;
+}
+
+}  // namespace
+
+int start_moderator(Instance& instance) {
+    expect_end_of_predecessor(instance);
+    instance.moderator_started = true;
+    apr_pool_cleanup_register(instance.pool, &instance, &stop_moderator, apr_pool_cleanup_null);
+    return fork_moderator(instance) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+}  // namespace backhand::httpd

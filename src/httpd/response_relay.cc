@@ -1,0 +1,245 @@
+#include "httpd/response_relay.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "base/text.h"
+#include "forward/peer_socket.h"
+#include "httpd/apache.h"
+
+namespace backhand::httpd {
+
+namespace {
+
+const char* copy(apr_pool_t* pool, std::string_view text) {
+    return apr_pstrmemdup(pool, text.data(), text.size());
+}
+
+// Fields of the client's own connection that modules of this server have set before us.
+constexpr const char* own_connection_fields[] = {"Upgrade", "Connection"};
+
+}  // namespace
+
+ResponseRelay::ResponseRelay(request_rec* r, bool commit_early)
+    : r_(r),
+      commit_early_(commit_early),
+      buffer_(static_cast<char*>(apr_palloc(r->pool, buffer_bytes))) {}
+
+Result<ResponseRelay::Stage> ResponseRelay::receive(int socket, Nanoseconds limit) {
+    if (filled_ == buffer_bytes) {
+        return Error{Error::Kind::malformed, "the response's head is longer than the buffer"};
+    }
+    const auto received = receive_some(socket, {buffer_ + filled_, buffer_bytes - filled_}, limit);
+    if (!received) {
+        return received.error();
+    }
+    filled_ += *received;
+    any_bytes_received_ = any_bytes_received_ || *received != 0;
+    peer_closed_ = *received == 0;
+    if (const Status processed = process(); !processed) {
+        return processed.error();
+    }
+    if (peer_closed_ && stage_ != Stage::complete) {
+        return Error{Error::Kind::broken, "the peer closed the connection"};
+    }
+    return stage_;
+}
+
+Status ResponseRelay::process() {
+    while (stage_ == Stage::nothing || stage_ == Stage::interim) {
+        const Stage before = stage_;
+        const std::size_t used_before = used_;
+        if (const Status processed = process_head(); !processed) {
+            return processed;
+        }
+        if (stage_ == before && used_ == used_before) {
+            return Done{};
+        }
+    }
+    return stage_ == Stage::body ? process_body() : Status{Done{}};
+}
+
+Status ResponseRelay::process_head() {
+    ResponseHead head;
+    const auto state = parse_response_head({buffer_ + used_, filled_ - used_}, head);
+    if (!state) {
+        return state.error();
+    }
+    if (*state == HeadState::incomplete) {
+        return Done{};
+    }
+    used_ += head.size_bytes;
+    if (head.status >= 200) {
+        return take_head(head);
+    }
+    if (head.status == HTTP_SWITCHING_PROTOCOLS) {
+        return Error{Error::Kind::malformed, "the peer switched protocols unasked"};
+    }
+    if (const auto framing = response_framing(head, false); !framing) {
+        return framing.error();
+    }
+    continue_seen_ = continue_seen_ || head.status == HTTP_CONTINUE;
+    stage_ = Stage::interim;
+    return Done{};
+}
+
+Status ResponseRelay::take_head(const ResponseHead& head) {
+    const auto framing = response_framing(head, r_->header_only != 0);
+    if (!framing) {
+        return framing.error();
+    }
+    framing_ = *framing;
+    body_bytes_left_ = framing_.length_bytes;
+    status_ = head.status;
+    status_line_ = copy(r_->pool, head.status_line);
+    fields_ = apr_table_make(r_->pool, static_cast<int>(head.fields_count));
+    for (const HeaderField& field : head.fields()) {
+        if (equal_ignoring_case(field.name, load_field)) {
+            news_ = parse_load(field.value);
+        } else if (equal_ignoring_case(field.name, declined_field)) {
+            declined_ = true;
+        } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
+                   !head.has_token("Connection", field.name)) {
+            apr_table_addn(fields_, copy(r_->pool, field.name), copy(r_->pool, field.value));
+        }
+    }
+    const bool no_body = framing_.end == BodyEnd::at_head ||
+                         (framing_.end == BodyEnd::at_length && framing_.length_bytes == 0);
+    stage_ = no_body ? Stage::complete : Stage::body;
+    body_start_ = used_;
+    if (stage_ == Stage::body && !declined_ && !collecting()) {
+        adopt_head();
+    }
+    return Done{};
+}
+
+// Short responses are collected in the buffer.  Those of a peer that declined are, too: only to
+// find out where they end.
+bool ResponseRelay::collecting() const {
+    return declined_ || (!commit_early_ && framing_.end == BodyEnd::at_length &&
+                         framing_.length_bytes <= buffer_bytes - body_start_);
+}
+
+Status ResponseRelay::process_body() {
+    const bool collect = collecting();
+    while (stage_ == Stage::body) {
+        const std::string_view input{buffer_ + used_, filled_ - used_};
+        std::string_view body;
+        std::size_t consumed = 0;
+        if (framing_.end == BodyEnd::at_last_chunk) {
+            const auto step = chunks_.next(input);
+            if (!step) {
+                return step.error();
+            }
+            body = step->body;
+            consumed = step->consumed;
+            if (chunks_.done()) {
+                stage_ = Stage::complete;
+            }
+        } else if (framing_.end == BodyEnd::at_length) {
+            body = input.substr(0, std::min<std::uint64_t>(input.size(), body_bytes_left_));
+            consumed = body.size();
+            body_bytes_left_ -= body.size();
+            if (body_bytes_left_ == 0) {
+                stage_ = Stage::complete;
+            }
+        } else {
+            body = input;
+            consumed = input.size();
+            if (peer_closed_) {
+                stage_ = Stage::complete;
+            }
+        }
+        used_ += consumed;
+        if (!collect && (!body.empty() || stage_ == Stage::complete)) {
+            // Flushed when nothing more is at hand: what the peer sends piecemeal arrives
+            // piecemeal.
+            pass_on(body, stage_ == Stage::complete, used_ == filled_ && filled_ < buffer_bytes);
+        }
+        if (consumed == 0 || used_ == filled_) {
+            break;
+        }
+    }
+    if (!collect && stage_ == Stage::body) {
+        std::memmove(buffer_, buffer_ + used_, filled_ - used_);
+        filled_ -= used_;
+        used_ = 0;
+    }
+    return Done{};
+}
+
+bool ResponseRelay::connection_reusable() const {
+    return stage_ == Stage::complete && framing_.keep_alive && !peer_closed_ && used_ == filled_;
+}
+
+// Makes the request's response the peer's.  What this server had prepared is dropped: the peer ran
+// the same phases and has said it all.
+void ResponseRelay::adopt_head() {
+    apr_table_t* const own = apr_table_make(r_->pool, 2);
+    for (const char* name : own_connection_fields) {
+        if (const char* value = apr_table_get(r_->headers_out, name)) {
+            apr_table_setn(own, name, value);
+        }
+    }
+    r_->headers_out = apr_table_overlay(r_->pool, own, fields_);
+    apr_table_clear(r_->err_headers_out);
+    r_->status = status_;
+    r_->status_line = status_line_;
+    r_->content_type = nullptr;
+    r_->content_encoding = nullptr;
+    r_->content_languages = nullptr;
+    r_->no_cache = 0;
+    r_->chunked = 0;
+    r_->clength = static_cast<apr_off_t>(framing_.length_bytes);
+    // Keeps the peer's Date and Server.
+    r_->proxyreq = PROXYREQ_REVERSE;
+
+    // Filters that change content have run at the peer.  Of the protocol's, neither ranges nor the
+    // length are to be worked out again.
+    r_->output_filters = r_->proto_output_filters;
+    ap_remove_output_filter_byhandle(r_->output_filters, "BYTERANGE");
+    ap_remove_output_filter_byhandle(r_->output_filters, "CONTENT_LENGTH");
+    brigade_ = apr_brigade_create(r_->pool, r_->connection->bucket_alloc);
+    committed_ = true;
+}
+
+void ResponseRelay::deliver() {
+    adopt_head();
+    pass_on({buffer_ + body_start_, used_ - body_start_}, true, false);
+}
+
+void ResponseRelay::pass_on(std::string_view body, bool last, bool flush) {
+    if (client_gone_) {
+        return;
+    }
+    apr_bucket_alloc_t* const allocator = r_->connection->bucket_alloc;
+    if (!body.empty()) {
+        APR_BRIGADE_INSERT_TAIL(brigade_,
+                                apr_bucket_transient_create(body.data(), body.size(), allocator));
+        r_->bytes_sent += static_cast<apr_off_t>(body.size());
+    }
+    if (last) {
+        APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_eos_create(allocator));
+    } else if (flush) {
+        APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_flush_create(allocator));
+    }
+    const apr_status_t passed = ap_pass_brigade(r_->output_filters, brigade_);
+    apr_brigade_cleanup(brigade_);
+    client_gone_ = passed != APR_SUCCESS || r_->connection->aborted != 0;
+}
+
+// The error bucket makes the chunk filter leave out the last chunk; a body of known length simply
+// stays short of it.  Either way the client sees that something is missing.
+void ResponseRelay::break_off() {
+    conn_rec* const connection = r_->connection;
+    connection->keepalive = AP_CONN_CLOSE;
+    apr_brigade_cleanup(brigade_);
+    APR_BRIGADE_INSERT_TAIL(brigade_, ap_bucket_error_create(HTTP_BAD_GATEWAY, nullptr, r_->pool,
+                                                             connection->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_eos_create(connection->bucket_alloc));
+    ap_pass_brigade(r_->output_filters, brigade_);
+    apr_brigade_cleanup(brigade_);
+}
+
+}  // namespace backhand::httpd

@@ -1,0 +1,101 @@
+// ResponseRelay: a peer's response, from the peer's socket into httpd's output filters.
+//
+// Reads and checks the head, then either collects a short response completely (so that it can still
+// be dropped and asked for elsewhere if the peer breaks off) or passes a longer one on as it comes,
+// in bounded memory.  Nothing reaches the client before the relay is *committed*; afterwards a
+// response that breaks off ends the client's connection, so that it never looks whole.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "forward/http1.h"
+#include "forward/request_head.h"
+#include "httpd/apache.h"
+
+namespace backhand::httpd {
+
+class ResponseRelay {
+public:
+    static constexpr std::size_t buffer_bytes = 32'768;
+
+    // What has been seen of the response so far.
+    enum class Stage { nothing, interim, body, complete };
+
+    // `commit_early`: pass the response on as it comes even if it is short, because the request
+    // could not be repeated anyway.
+    ResponseRelay(request_rec* r, bool commit_early);
+
+    // Receives once (waiting up to `limit`, or not at all if it is zero) and works on what came.
+    // Errors: broken or timed_out from the socket, malformed from the peer's bytes.  A client that
+    // has gone is no error: see client_gone().
+    Result<Stage> receive(int socket, Nanoseconds limit);
+
+    Stage stage() const { return stage_; }
+
+    // The peer said 100 Continue.
+    bool may_continue() const { return continue_seen_; }
+
+    // The head of a final response has arrived.
+    bool has_head() const { return stage_ == Stage::body || stage_ == Stage::complete; }
+
+    // The peer sends the request back unserved; nothing of this response may be used.
+    bool is_declined() const { return declined_; }
+
+    const std::optional<LoadNews>& news() const { return news_; }
+
+    bool is_committed() const { return committed_; }
+
+    bool client_gone() const { return client_gone_; }
+
+    bool any_bytes_received() const { return any_bytes_received_; }
+
+    // The exchange ended cleanly and the peer keeps the connection open.
+    bool connection_reusable() const;
+
+    // Hands a response that was collected to the client.  REQUIRES: complete, not committed.
+    void deliver();
+
+    // After a failure once committed: ends the client's connection with the response unfinished.
+    void break_off();
+
+private:
+    Status process();
+    Status process_head();
+    Status take_head(const ResponseHead& head);
+    Status process_body();
+    void adopt_head();
+    void pass_on(std::string_view body, bool last, bool flush);
+    bool collecting() const;
+
+    request_rec* const r_;
+    const bool commit_early_;
+    char* const buffer_;
+    std::size_t filled_ = 0;  // bytes in buffer_
+    std::size_t used_ = 0;    // of these, already worked on
+
+    Stage stage_ = Stage::nothing;
+    bool continue_seen_ = false;
+    bool any_bytes_received_ = false;
+    bool declined_ = false;
+    bool committed_ = false;
+    bool client_gone_ = false;
+    bool peer_closed_ = false;
+    ResponseFraming framing_;
+    ChunkedDecoder chunks_;
+    std::uint64_t body_bytes_left_ = 0;
+    std::optional<LoadNews> news_;
+
+    // The head, copied out of the buffer; applied to the request when committing.
+    int status_ = 0;
+    const char* status_line_ = nullptr;
+    apr_table_t* fields_ = nullptr;
+    std::size_t body_start_ = 0;  // while collecting: where the body begins in buffer_
+    apr_bucket_brigade* brigade_ = nullptr;
+};
+
+}  // namespace backhand::httpd

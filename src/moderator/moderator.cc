@@ -1,0 +1,401 @@
+#include "moderator/moderator.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include <asio.hpp>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "announce/datagram.h"
+#include "base/random.h"
+#include "forward/connection_pool.h"
+#include "forward/pool_protocol.h"
+#include "measure/arriba.h"
+#include "measure/machine.h"
+#include "moderator/boot_id.h"
+
+namespace backhand {
+
+namespace {
+
+// How often it looks whether something worth announcing has happened.  No child makes a system call
+// for that.
+constexpr Milliseconds look_every{10};
+
+// At most this many times the base rate, however much happens.
+constexpr int early_sends_factor = 5;
+
+// Each announcement is due a little earlier or later than the last, so that servers never fall into
+// step with one another.
+constexpr double jitter = 0.25;
+
+// A large cluster announces less often: every server hears all the others.
+constexpr Milliseconds interval_per_server{1};
+
+constexpr Milliseconds arriba_cpu_time{100};
+constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
+constexpr int datagrams_per_wakeup_max = 256;
+
+class Moderator {
+public:
+    Moderator(ModeratorSettings settings, ClusterTable table)
+        : settings_(std::move(settings)),
+          table_(table),
+          parent_(::getppid()),
+          random_(std::random_device{}()),
+          timer_(loop_),
+          signals_(loop_, SIGTERM, SIGINT) {}
+
+    int run();
+
+private:
+    using Descriptor = asio::posix::stream_descriptor;
+
+    void start_boot();
+    void start_arriba();
+    void start_receivers();
+    void start_pool();
+
+    void look();
+    bool worth_announcing_early(InFlight now) const;
+    void measure(InFlight in_flight);
+    void announce();
+    void schedule_announcement(MonotonicTime now);
+
+    void receive(Descriptor& receiver);
+    void take_in(std::span<const std::uint8_t> datagram, const IpAddress& from);
+
+    void accept_child();
+    void listen_to_child(const std::shared_ptr<Descriptor>& child);
+    bool answer_child(Descriptor& child);
+    void keep(ReceivedPoolMessage& gift);
+    void publish_pool_count(const Endpoint& contact);
+
+    void log(LogLevel level, const std::string& text) const { settings_.log(level, text); }
+
+    ModeratorSettings settings_;
+    const ClusterTable table_;
+    const pid_t parent_;
+    std::uint64_t epoch_ = 0;
+    Random random_;
+
+    MachineMeter machine_;
+    std::atomic<std::uint32_t> arriba_{0};
+    std::jthread arriba_thread_;
+
+    asio::io_context loop_{1};
+    asio::steady_timer timer_;
+    asio::signal_set signals_;
+    std::vector<Descriptor> receivers_;
+    std::unique_ptr<Descriptor> listener_;
+    ConnectionPool pool_;
+
+    MonotonicTime announced_at_ = 0;
+    MonotonicTime announce_at_ = 0;
+    MonotonicTime swept_at_ = 0;
+    InFlight announced_in_flight_;
+};
+
+int Moderator::run() {
+    start_boot();
+    epoch_ = table_.become_writer(::getpid());
+    start_arriba();
+    measure(table_.in_flight());
+    start_receivers();
+    start_pool();
+    signals_.async_wait([this](const std::error_code& error, int) {
+        if (!error) {
+            settings_.self.load.flags |= ServerFlag::leaving;
+            measure(table_.in_flight());
+            announce();
+            loop_.stop();
+        }
+    });
+    look();
+    loop_.run();
+    return 0;
+}
+
+void Moderator::start_boot() {
+    if (table_.boot_id() == 0) {
+        const BootId boot = next_boot_id(settings_.state_directory);
+        table_.set_boot_id(boot.value);
+        if (!boot.trouble.empty()) {
+            log(LogLevel::warning, boot.trouble);
+        }
+    }
+    settings_.self.load.boot_id = table_.boot_id();
+}
+
+// Measured once per machine: a thread of lowest priority, nobody waits for it.
+void Moderator::start_arriba() {
+    const std::string path = settings_.state_directory + "/arriba";
+    const std::string model = cpu_model_name();
+    if (const auto known = load_arriba(path, model)) {
+        arriba_ = *known;
+        return;
+    }
+    arriba_thread_ = std::jthread{[this, path, model] {
+        ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
+        arriba_ = measure_arriba(arriba_cpu_time);
+        if (const auto saved = save_arriba(path, model, arriba_); !saved) {
+            log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
+        }
+    }};
+}
+
+void Moderator::start_receivers() {
+    receivers_.reserve(settings_.receivers.size());
+    for (UniqueFd& socket : settings_.receivers) {
+        receivers_.emplace_back(loop_, socket.release());
+    }
+    for (Descriptor& receiver : receivers_) {
+        receive(receiver);
+    }
+}
+
+void Moderator::start_pool() {
+    for (std::uint32_t index = 0; index < table_.slots_used(); ++index) {
+        table_.set_pooled_connections(index, 0);
+    }
+    auto socket = listen_for_children(settings_.socket_path);
+    if (!socket) {
+        log(LogLevel::warning, "no connection pool: " + socket.error().detail);
+        return;
+    }
+    listener_ = std::make_unique<Descriptor>(loop_, socket->release());
+    accept_child();
+}
+
+void Moderator::look() {
+    if (::getppid() != parent_ || !table_.is_writer(epoch_)) {
+        loop_.stop();
+        return;
+    }
+    const MonotonicTime now = monotonic_now();
+    table_.writer_alive(now);
+    const InFlight in_flight = table_.in_flight();
+    const Nanoseconds shortest_gap =
+        Milliseconds{settings_.self.load.interval_ms} / early_sends_factor;
+    const bool early =
+        worth_announcing_early(in_flight) && elapsed(announced_at_, now) >= shortest_gap;
+    if (now >= announce_at_ || early) {
+        measure(in_flight);
+        announce();
+        schedule_announcement(now);
+        announced_in_flight_ = in_flight;
+    }
+    if (elapsed(swept_at_, now) >= sweep_every) {
+        swept_at_ = now;
+        pool_.sweep(now);
+        pool_.for_each_peer(
+            [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
+    }
+    timer_.expires_after(look_every);
+    timer_.async_wait([this](const std::error_code& error) {
+        if (!error) {
+            look();
+        }
+    });
+}
+
+bool Moderator::worth_announcing_early(InFlight now) const {
+    const std::uint32_t before = announced_in_flight_.serving;
+    const bool idle_changed = (now.serving == 0) != (before == 0);
+    return idle_changed || now.serving >= 2 * before + 2 || 2 * now.serving + 2 <= before;
+}
+
+void Moderator::measure(InFlight in_flight) {
+    const MachineSample machine = machine_.sample();
+    const WorkerCounts workers = settings_.count_workers();
+    LoadReport& load = settings_.self.load;
+    load.measurement = table_.next_measurement();
+    load.received_at = monotonic_now();
+    load.arriba = arriba_;
+    load.load_permille = machine.load_permille;
+    load.load_hwm = machine.load_hwm;
+    load.cpu_idle_permille = machine.cpu_idle_permille;
+    load.cpus_count = machine.cpus_count;
+    load.memory_total_bytes = machine.memory_total_bytes;
+    load.memory_available_bytes = machine.memory_available_bytes;
+    load.workers_max = workers.max;
+    load.workers_busy = workers.busy;
+    load.workers_idle = workers.idle;
+    load.serving = in_flight.serving;
+    load.forwarding = in_flight.forwarding;
+    table_.set_self(settings_.self);
+}
+
+void Moderator::announce() {
+    announced_at_ = monotonic_now();
+    const auto datagram = encode_datagram(settings_.self, settings_.services);
+    for (const Sender& sender : settings_.senders) {
+        const SocketAddress to{sender.to};
+        const auto sent = ::sendto(sender.socket.get(), datagram.data(), datagram.size(),
+                                   MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.size);
+        table_.counters().add(sent >= 0 ? Counter::datagrams_sent : Counter::datagrams_failed);
+    }
+}
+
+void Moderator::schedule_announcement(MonotonicTime now) {
+    const Nanoseconds base = std::max(Milliseconds{settings_.self.load.interval_ms},
+                                      interval_per_server * table_.slots_used());
+    const double factor = 1 - jitter + 2 * jitter * random_.fraction();
+    announce_at_ = now + static_cast<MonotonicTime>(static_cast<double>(base.count()) * factor);
+}
+
+void Moderator::receive(Descriptor& receiver) {
+    receiver.async_wait(Descriptor::wait_read, [this, &receiver](const std::error_code& error) {
+        if (error) {
+            return;
+        }
+        // One byte more than any good datagram has, so that a longer one shows.
+        std::array<std::uint8_t, datagram_bytes_max + 1> buffer;
+        for (int count = 0; count < datagrams_per_wakeup_max; ++count) {
+            sockaddr_storage from{};
+            socklen_t from_size = sizeof from;
+            const auto size =
+                ::recvfrom(receiver.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT,
+                           reinterpret_cast<sockaddr*>(&from), &from_size);
+            if (size < 0) {
+                break;
+            }
+            if (const auto address = IpAddress::from(from)) {
+                take_in({buffer.data(), static_cast<std::size_t>(size)}, *address);
+            }
+        }
+        receive(receiver);
+    });
+}
+
+void Moderator::take_in(std::span<const std::uint8_t> datagram, const IpAddress& from) {
+    Counters& counters = table_.counters();
+    if (!settings_.accept.contains(from)) {
+        counters.add(Counter::datagrams_from_stranger);
+        return;
+    }
+    ServerReport report;
+    if (const auto fault = decode_datagram(datagram, report)) {
+        counters.add(*fault);
+        return;
+    }
+    const ServerReport& self = settings_.self;
+    if (report.load.contact == self.load.contact) {
+        counters.add(Counter::datagrams_own);
+        return;
+    }
+    // Without this rule a forged datagram would send clients' requests anywhere.
+    if (!settings_.accept.contains(report.load.contact.address)) {
+        counters.add(Counter::datagrams_contact_refused);
+        return;
+    }
+    report.load.received_at = monotonic_now();
+    switch (table_.take(report)) {
+        case ClusterTable::Outcome::taken:
+            counters.add(Counter::datagrams_accepted);
+            break;
+        case ClusterTable::Outcome::replayed:
+            counters.add(Counter::datagrams_replayed);
+            break;
+        case ClusterTable::Outcome::cluster_full:
+            counters.add(Counter::datagrams_cluster_full);
+            break;
+    }
+}
+
+void Moderator::accept_child() {
+    listener_->async_wait(Descriptor::wait_read, [this](const std::error_code& error) {
+        if (error) {
+            return;
+        }
+        const int child =
+            ::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (child >= 0) {
+            listen_to_child(std::make_shared<Descriptor>(loop_, child));
+        }
+        accept_child();
+    });
+}
+
+// The handler owns the child's descriptor: when it is not armed again, the descriptor closes.
+void Moderator::listen_to_child(const std::shared_ptr<Descriptor>& child) {
+    child->async_wait(Descriptor::wait_read, [this, child](const std::error_code& error) {
+        if (!error && answer_child(*child)) {
+            listen_to_child(child);
+        }
+    });
+}
+
+bool Moderator::answer_child(Descriptor& child) {
+    auto received = receive_message(child.native_handle());
+    if (!received) {
+        return false;
+    }
+    if (!*received) {
+        return true;
+    }
+    const PoolMessage& message = (*received)->message;
+    if (message.kind == PoolMessage::Kind::give) {
+        keep(**received);
+        return true;
+    }
+    if (message.kind != PoolMessage::Kind::take) {
+        return false;
+    }
+    auto lent = pool_.take(message.contact, monotonic_now());
+    PoolMessage answer{.kind = lent ? PoolMessage::Kind::lent : PoolMessage::Kind::none,
+                       .contact = message.contact};
+    publish_pool_count(message.contact);
+    return static_cast<bool>(
+        send_message(child.native_handle(), answer, lent ? std::move(*lent) : UniqueFd{}));
+}
+
+// Whatever runs as httpd's user can reach the socket.  Only a connection that really leads to a
+// member's contact is taken.
+void Moderator::keep(ReceivedPoolMessage& gift) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    const bool connected =
+        gift.connection &&
+        ::getpeername(gift.connection.get(), reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+    const auto endpoint = connected ? Endpoint::from(peer) : std::nullopt;
+    if (endpoint != gift.message.contact || !table_.find_contact(gift.message.contact)) {
+        table_.counters().add(Counter::connections_refused_by_pool);
+        return;
+    }
+    pool_.give(gift.message.contact, std::move(gift.connection),
+               {.keepalive_timeout = Milliseconds{gift.message.keepalive_timeout_ms},
+                .connections_max = gift.message.connections_max},
+               monotonic_now());
+    publish_pool_count(gift.message.contact);
+}
+
+void Moderator::publish_pool_count(const Endpoint& contact) {
+    if (const auto slot_index = table_.find_contact(contact)) {
+        table_.set_pooled_connections(*slot_index,
+                                      static_cast<std::uint32_t>(pool_.count(contact)));
+    }
+}
+
+}  // namespace
+
+int run_moderator(ModeratorSettings settings, ClusterTable table) {
+    const Log log = settings.log;
+    try {
+        return Moderator{std::move(settings), table}.run();
+    } catch (const std::exception& failure) {
+        log(LogLevel::error, std::string{"the moderator stops: "} + failure.what());
+        return 1;
+    }
+}
+
+}  // namespace backhand

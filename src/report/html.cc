@@ -1,0 +1,359 @@
+// Words a ReportSnapshot as an HTML page.
+//
+// The columns are a table in the code as they are on the page: who adds a number to the report adds
+// one line here.  Names of the original's `serverstat` are given in the legend, since its candidacy
+// functions and their documentation use them.
+#include "report/html.h"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <span>
+#include <string_view>
+
+#include "decide/chain.h"
+
+namespace backhand {
+
+namespace {
+
+constexpr std::string_view page_begin = R"(<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<meta name="referrer" content="no-referrer">
+<title>Backhand)";
+
+constexpr std::string_view style = R"(</title>
+<style>
+:root { color-scheme: light dark; --text: #1c2127; --muted: #77808b; --page: #fbfbfa;
+  --line: #dcdfe3; --band: #f0f2f4; --link: #0b5cad; --good: #1a7f37; --bad: #b42318; --warn: #9a6700; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e4e7eb; --muted: #8b949e; --page: #14171a; --line: #30363d; --band: #1d2126;
+    --link: #6cb2f7; --good: #57c26f; --bad: #ff7b72; --warn: #e3b341; } }
+body { margin: 2rem auto; padding: 0 1.25rem; max-width: 110rem; color: var(--text);
+  background: var(--page); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h3 { font-size: .95rem; margin: 0 0 .3rem; } a { color: var(--link); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .65rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { font-weight: 600; } thead th { background: var(--band); }
+.number { text-align: right; } td.services { white-space: normal; min-width: 12rem; }
+tr.self th { box-shadow: inset 3px 0 var(--link); }
+.groups { display: flex; flex-wrap: wrap; gap: 2rem; }
+.ok { color: var(--good); } .silent, .ejected { color: var(--bad); } .leaving { color: var(--warn); }
+.muted, .muted th { color: var(--muted); } .muted th, .counters th { font-weight: 400; }
+dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.2rem; } footer { margin-top: 2.5rem; }
+</style>
+</head>
+<body>
+)";
+
+constexpr std::string_view page_end = R"(<footer>
+<p><a href="?format=json">This report as JSON</a> &middot;
+<a href="https://www.backhand.org/">The Backhand project</a> &middot;
+<a href="https://www.cnds.jhu.edu/">CNDS</a>, the Center for Networking and Distributed Systems,
+where it began</p>
+</footer>
+</body>
+</html>
+)";
+
+// The length of the UTF-8 sequence that `text` begins with; 0 if it begins with none (RFC 3629).
+// REQUIRES: `text` is not empty.
+std::size_t utf8_length(std::string_view text) {
+    const auto byte = [text](std::size_t index) {
+        return index < text.size() ? static_cast<unsigned char>(text[index]) : 0U;
+    };
+    const auto continues = [byte](std::size_t index) { return (byte(index) & 0xC0U) == 0x80U; };
+
+    const unsigned first = byte(0);
+    const unsigned second = byte(1);
+    if (first < 0x80) {
+        return 1;
+    }
+    if (first >= 0xC2 && first <= 0xDF) {
+        return continues(1) ? 2 : 0;
+    }
+    if (first >= 0xE0 && first <= 0xEF) {
+        const bool overlong = first == 0xE0 && second < 0xA0;
+        const bool surrogate = first == 0xED && second > 0x9F;
+        return continues(1) && continues(2) && !overlong && !surrogate ? 3 : 0;
+    }
+    if (first >= 0xF0 && first <= 0xF4) {
+        const bool overlong = first == 0xF0 && second < 0x90;
+        const bool too_large = first == 0xF4 && second > 0x8F;
+        return continues(1) && continues(2) && continues(3) && !overlong && !too_large ? 4 : 0;
+    }
+    return 0;
+}
+
+// Text as HTML.  Bytes that are no UTF-8, and control characters, for which HTML has no notation,
+// become U+FFFD.
+std::string escaped(std::string_view text) {
+    constexpr std::string_view replacement = "\xEF\xBF\xBD";
+
+    std::string result;
+    result.reserve(text.size());
+    while (!text.empty()) {
+        const std::size_t length = utf8_length(text);
+        const char first = text.front();
+        if (length == 0 || (length == 1 && (first < ' ' || first == 0x7F))) {
+            result += replacement;
+        } else if (first == '&') {
+            result += "&amp;";
+        } else if (first == '<') {
+            result += "&lt;";
+        } else if (first == '>') {
+            result += "&gt;";
+        } else if (first == '"') {
+            result += "&quot;";
+        } else if (first == '\'') {
+            result += "&#39;";
+        } else {
+            result += text.substr(0, length);
+        }
+        text.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    return result;
+}
+
+std::string number(std::uint64_t value) {
+    return std::to_string(value);
+}
+
+struct Column {
+    std::string_view heading;
+    std::string_view meaning;
+    std::string (*text)(const ServerRow&);
+};
+
+struct ColumnGroup {
+    std::string_view heading;
+    std::span<const Column> columns;
+};
+
+constexpr std::array<Column, 5> request_columns = {{
+    {"serving", "requests it answers itself at this moment",
+     [](const ServerRow& row) { return number(row.view.serving); }},
+    {"forwarding", "requests it has passed on to a peer at this moment",
+     [](const ServerRow& row) { return number(row.forwarding); }},
+    {"sent since", "requests this server has sent it since its last news",
+     [](const ServerRow& row) { return number(row.view.sent_since); }},
+    {"in flight", "requests this server has at it now",
+     [](const ServerRow& row) { return number(row.view.in_flight); }},
+    {"pooled", "idle connections to it that are kept for the next request",
+     [](const ServerRow& row) { return number(row.pooled_connections); }},
+}};
+
+constexpr std::array<Column, 3> worker_columns = {{
+    {"idle", "aservers: workers that wait for a request",
+     [](const ServerRow& row) { return number(row.view.workers_idle); }},
+    {"busy", "workers that have one",
+     [](const ServerRow& row) { return number(row.view.load.workers_busy); }},
+    {"max", "nservers: workers it may have",
+     [](const ServerRow& row) { return number(row.view.load.workers_max); }},
+}};
+
+constexpr std::array<Column, 7> machine_columns = {{
+    {"arriba", "arriba: how fast one of its CPUs is",
+     [](const ServerRow& row) { return number(row.view.load.arriba); }},
+    {"CPUs", "ncpu: how many it has",
+     [](const ServerRow& row) { return number(row.view.load.cpus_count); }},
+    {"CPU idle", "cpu: idle time, of all CPUs together",
+     [](const ServerRow& row) { return share_text(row.view.load.cpu_idle_permille); }},
+    {"load", "load: average over one minute",
+     [](const ServerRow& row) { return load_text(row.view.load.load_permille); }},
+    {"high water", "load_hwm: the power of two that the load has not passed so far",
+     [](const ServerRow& row) { return number(row.view.load.load_hwm); }},
+    {"memory", "tmem: installed",
+     [](const ServerRow& row) { return memory_text(row.view.load.memory_total_bytes); }},
+    {"available", "amem: memory that is free, or can be made so",
+     [](const ServerRow& row) { return memory_text(row.view.load.memory_available_bytes); }},
+}};
+
+constexpr std::array<ColumnGroup, 3> number_columns = {{
+    {"Requests", request_columns},
+    {"Workers", worker_columns},
+    {"Machine", machine_columns},
+}};
+
+enum class CounterGroup { announcements, decisions, forwarding, connections };
+
+constexpr std::array<std::string_view, 4> counter_group_headings = {
+    "Announcements",
+    "Decisions",
+    "Forwarding",
+    "Connections",
+};
+
+CounterGroup group_of(std::string_view counter_name) {
+    if (counter_name.starts_with("datagrams_")) {
+        return CounterGroup::announcements;
+    }
+    if (counter_name.starts_with("connections_")) {
+        return CounterGroup::connections;
+    }
+    if (counter_name.starts_with("forward") || counter_name.starts_with("proxied_")) {
+        return CounterGroup::forwarding;
+    }
+    return CounterGroup::decisions;
+}
+
+std::string with_spaces(std::string_view name) {
+    std::string words{name};
+    for (char& letter : words) {
+        letter = letter == '_' ? ' ' : letter;
+    }
+    return words;
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+    std::tm utc{};
+    ::gmtime_r(&seconds, &utc);
+    std::array<char, 64> text{};
+    std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &utc);
+    return text.data();
+}
+
+void add_introduction(std::string& page, const ReportSnapshot& snapshot) {
+    page += "<h1>Backhand</h1>\n<p>";
+    if (const ServerRow* const self = snapshot.self()) {
+        page += "This server is <b>" + escaped(self->name) + "</b>, which its peers reach at " +
+                escaped(self->view.load.contact.to_string()) + ".";
+    } else {
+        page += "This server has not been measured yet.";
+    }
+    page += snapshot.moderator_alive ? " Its moderator is alive."
+                                     : " <b class=\"silent\">Its moderator is not running</b>: the "
+                                       "news of other servers are growing old.";
+    page += "<br>\n<span class=\"muted\">mod_backhand " + escaped(snapshot.version) + ", boot " +
+            number(snapshot.boot_id) + ", " + time_text(snapshot.taken_at) + "</span></p>\n";
+}
+
+void add_heading_row(std::string& page) {
+    page += "<thead>\n<tr><th scope=\"colgroup\" colspan=\"4\">Server</th>";
+    for (const ColumnGroup& group : number_columns) {
+        page += "<th scope=\"colgroup\" colspan=\"" + number(group.columns.size()) + "\">";
+        page += group.heading;
+        page += "</th>";
+    }
+    page +=
+        "<th scope=\"col\" rowspan=\"2\">Services</th></tr>\n<tr><th scope=\"col\">name</th>"
+        "<th scope=\"col\">contact</th><th scope=\"col\">state</th>"
+        "<th scope=\"col\" class=\"number\">age</th>";
+    for (const ColumnGroup& group : number_columns) {
+        for (const Column& column : group.columns) {
+            page += "<th scope=\"col\" class=\"number\">";
+            page += column.heading;
+            page += "</th>";
+        }
+    }
+    page += "</tr>\n</thead>\n";
+}
+
+void add_server_row(std::string& page, const ServerRow& row) {
+    const std::string state{to_string(row.state())};
+    page += row.view.is_self() ? "<tr class=\"self\">" : "<tr>";
+    page += "<th scope=\"row\">" + escaped(row.name) + "</th><td>" +
+            escaped(row.view.load.contact.to_string()) + "</td><td class=\"" + state + "\">" +
+            state + "</td><td class=\"number\">" +
+            (row.view.is_self() ? "self" : age_text(row.view.age)) + "</td>";
+    for (const ColumnGroup& group : number_columns) {
+        for (const Column& column : group.columns) {
+            page += "<td class=\"number\">" + column.text(row) + "</td>";
+        }
+    }
+    page += "<td class=\"services\">";
+    std::string_view separator;
+    for (const std::string& service : row.services) {
+        page += separator;
+        page += escaped(service);
+        separator = ", ";
+    }
+    page += "</td></tr>\n";
+}
+
+void add_legend(std::string& page) {
+    page +=
+        "<details>\n<summary>What the columns mean</summary>\n<dl>\n"
+        "<dt>age</dt><dd>mtime: how long ago anything was heard of it</dd>\n"
+        "<dt>state</dt><dd>ok; silent: nothing heard for " +
+        age_text(silence_max) +
+        "; ejected: connections to it failed, so it is left alone for a while; leaving: it is "
+        "going away</dd>\n";
+    for (const ColumnGroup& group : number_columns) {
+        for (const Column& column : group.columns) {
+            page += "<dt>";
+            page += column.heading;
+            page += "</dt><dd>";
+            page += column.meaning;
+            page += "</dd>\n";
+        }
+    }
+    page += "</dl>\n</details>\n";
+}
+
+void add_servers(std::string& page, const ReportSnapshot& snapshot) {
+    page += "<h2>Servers</h2>\n<div class=\"wide\">\n<table>\n";
+    add_heading_row(page);
+    page += "<tbody>\n";
+    for (const ServerRow& row : snapshot.servers) {
+        add_server_row(page, row);
+    }
+    page += "</tbody>\n</table>\n</div>\n";
+    add_legend(page);
+}
+
+void add_chains(std::string& page, const ReportSnapshot& snapshot) {
+    if (snapshot.chains.empty()) {
+        return;
+    }
+    page += "<h2>Chains</h2>\n<ul>\n";
+    for (const std::string& chain : snapshot.chains) {
+        page += "<li><code>" + escaped(chain) + "</code></li>\n";
+    }
+    page += "</ul>\n";
+}
+
+void add_counters(std::string& page, const ReportSnapshot& snapshot) {
+    page += "<h2>Since the start</h2>\n<div class=\"groups\">\n";
+    for (std::size_t group = 0; group < counter_group_headings.size(); ++group) {
+        page += "<section>\n<h3>";
+        page += counter_group_headings[group];
+        page += "</h3>\n<table class=\"counters\">\n";
+        for (std::size_t index = 0; index < counters_count; ++index) {
+            if (static_cast<std::size_t>(group_of(counter_names[index])) != group) {
+                continue;
+            }
+            const std::uint64_t value = snapshot.counters[index];
+            page += value == 0 ? "<tr class=\"muted\">" : "<tr>";
+            page += "<th scope=\"row\">" + with_spaces(counter_names[index]) +
+                    "</th><td class=\"number\">" + number(value) + "</td></tr>\n";
+        }
+        page += "</table>\n</section>\n";
+    }
+    page += "</div>\n";
+}
+
+}  // namespace
+
+std::string to_html(const ReportSnapshot& snapshot) {
+    std::string page{page_begin};
+    if (const ServerRow* const self = snapshot.self()) {
+        page += " on " + escaped(self->name);
+    }
+    page += style;
+    add_introduction(page, snapshot);
+    add_servers(page, snapshot);
+    add_chains(page, snapshot);
+    add_counters(page, snapshot);
+    page += page_end;
+    return page;
+}
+
+}  // namespace backhand

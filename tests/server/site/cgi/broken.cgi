@@ -1,0 +1,3 @@
+#!/bin/sh
+# Not a CGI response.
+printf 'no header at all'

@@ -1,0 +1,171 @@
+"""Behind a forward the client stays itself, and nobody can pose as another.
+
+The clients of these tests bind addresses of their own: 127.0.0.77 is a client outside the accepted
+addresses, 127.0.1.50 lies inside them and is no server.
+"""
+
+import pytest
+
+from client import fetch, new_token
+from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster
+from processes import wait_until
+
+OUTSIDER = "127.0.0.77"
+ACCEPTED_BUT_NO_SERVER = "127.0.1.50"
+FORGED = "10.9.9.9"
+
+# Only the second server restricts these: the first lets all pass, and forwards.
+AT_THE_PEER = f"""
+<Location "/for-one-client">
+    Require ip {OUTSIDER}
+</Location>
+"""
+EVERYWHERE = f"""
+Alias "/for-one-client" "${{SITE}}/htdocs"
+ScriptAlias "/served-here" "${{SITE}}/cgi"
+<Location "/served-here">
+    {SERVE_HERE}
+</Location>
+<Location "/for-one-client-everywhere">
+    Require ip {OUTSIDER}
+</Location>
+Alias "/for-one-client-everywhere" "${{SITE}}/htdocs"
+"""
+
+
+@pytest.fixture(scope="module", params=MPMS)
+def cluster(request):
+    with Cluster(request.param, size=2,
+                 site_lines=lambda number: EVERYWHERE + (AT_THE_PEER if number == 2 else "")) as running:
+        yield running.wait_until_complete()
+
+
+def told(response):
+    """What the script at the other end was told, as a dictionary."""
+    assert response.status == 200, response
+    return dict(line.split("=", 1) for line in response.text.splitlines())
+
+
+@pytest.mark.parametrize("source", [OUTSIDER, ACCEPTED_BUT_NO_SERVER])
+def test_the_peer_sees_the_clients_address_everywhere(cluster, source):
+    first, second = cluster.servers
+    token = new_token()
+    variables = told(fetch(first, "/cgi/env.cgi", f"X-Token: {token}", source=source))
+    line, = second.logged(token)
+
+    assert variables["REMOTE_ADDR"] == source
+    assert (line.host, line.address) == (source, source)
+
+
+def test_each_server_logs_the_other_end_of_the_forward(cluster):
+    first, second = cluster.servers
+    token = new_token()
+    fetch(first, "/small.html", f"X-Token: {token}")
+
+    assert [(line.peer, line.via) for line in first.logged(token)] == [(second.contact, "-")]
+    assert [(line.peer, line.via) for line in second.logged(token)] == [("-", first.contact)]
+
+
+def test_require_ip_at_the_peer_judges_the_client_not_the_forwarder(cluster):
+    first = cluster.servers[0]
+
+    assert fetch(first, "/for-one-client/small.html", source=OUTSIDER).status == 200
+    assert fetch(first, "/for-one-client/small.html", source="127.0.0.78").status == 403
+
+
+def test_require_ip_at_both_servers_lets_only_the_client_pass(cluster):
+    for server in cluster.servers:
+        assert fetch(server, "/for-one-client-everywhere/small.html", source=OUTSIDER).status == 200
+        assert fetch(server, "/for-one-client-everywhere/small.html", source="127.0.0.78").status == 403
+
+
+def test_clients_take_turns_on_the_same_peer_connections_and_stay_themselves(cluster):
+    for last in range(100, 120):
+        source = f"127.0.0.{last}"
+        assert told(fetch(cluster.servers[0], "/cgi/env.cgi", source=source))["REMOTE_ADDR"] == source
+
+
+FORGERIES = [
+    [f"Backhand-Proxied: {FORGED}"],
+    [f"backhand-proxied: {FORGED}"],
+    [f"Backhand-Proxied: {FORGED}", "Backhand-Proxied: 10.8.8.8"],
+    ["Backhand-Proxied:"],
+    ["Backhand-Proxied: no address at all"],
+    [f"Backhand-Proxied: {FORGED}", "Connection: close, Backhand-Proxied"],
+    ["Connection: close, Backhand-Proxied"],
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids="; ".join)
+@pytest.mark.parametrize("source", [OUTSIDER, ACCEPTED_BUT_NO_SERVER])
+@pytest.mark.parametrize("target", ["/cgi/env.cgi", "/served-here/env.cgi"])
+def test_a_clients_own_claim_to_be_forwarded_is_removed(cluster, target, source, forgery):
+    variables = told(fetch(cluster.servers[0], target, *forgery, source=source))
+
+    assert variables["REMOTE_ADDR"] == source
+    assert "HTTP_BACKHAND_PROXIED" not in variables
+
+
+def test_a_removed_claim_is_counted_and_the_request_is_forwarded_all_the_same(cluster):
+    first, second = cluster.servers
+    token = new_token()
+    before = first.counters()["proxied_header_removed"]
+    fetch(first, "/small.html", f"Backhand-Proxied: {FORGED}", f"X-Token: {token}", source=OUTSIDER)
+
+    assert [line.peer for line in first.logged(token)] == [second.contact]
+    assert [line.address for line in second.logged(token)] == [OUTSIDER]
+    assert first.counters()["proxied_header_removed"] == before + 1
+
+
+def test_a_script_is_not_told_of_the_clusters_own_header_fields(cluster):
+    variables = told(fetch(cluster.servers[0], "/cgi/env.cgi"))
+
+    assert [name for name in variables if name.startswith("HTTP_BACKHAND")] == []
+
+
+def test_the_clusters_own_response_fields_reach_no_client(cluster):
+    for target in ("/small.html", "/cgi/env.cgi", "/nothing.html", "/cgi/load.cgi"):
+        response = fetch(cluster.servers[0], target)
+        assert response.all("Backhand-Load") == []
+
+
+def test_an_application_cannot_forge_news_of_its_server(cluster):
+    first, second = cluster.servers
+    for _ in range(5):
+        assert fetch(first, "/cgi/load.cgi").body == b"ok\n"
+    seen = first.sees(second)["measurement"]
+
+    wait_until("true news replace what the application said", lambda: first.sees(second)["measurement"] != seen)
+    assert told(fetch(first, "/cgi/env.cgi", source=OUTSIDER))["REMOTE_ADDR"] == OUTSIDER
+
+
+def test_a_request_is_forwarded_exactly_once_though_both_servers_only_forward(cluster):
+    first, second = cluster.servers
+    for entrance, peer in [(first, second), (second, first)] * 10:
+        token = new_token()
+        assert fetch(entrance, "/small.html", f"X-Token: {token}").status == 200
+        assert [line.peer for line in entrance.logged(token)] == [peer.contact]
+        assert [line.peer for line in peer.logged(token)] == ["-"]
+
+
+def test_accepted_forwards_are_counted_where_they_arrive(cluster):
+    first, second = cluster.servers
+    before = first.counters()["forwarded"], second.counters()["proxied_accepted"]
+    for _ in range(10):
+        fetch(first)
+
+    assert first.counters()["forwarded"] == before[0] + 10
+    assert second.counters()["proxied_accepted"] == before[1] + 10
+
+
+def test_a_member_that_died_is_no_longer_believed():
+    with Cluster("event", size=2, chain=lambda number: FORWARD_ALWAYS if number == 2 else SERVE_HERE) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        second.kill()
+
+        def is_disbelieved():
+            response = fetch(first, "/cgi/env.cgi", f"Backhand-Proxied: {FORGED}", source=second.address)
+            return told(response)["REMOTE_ADDR"] == second.address
+
+        wait_until("claims from the dead server's address are removed", is_disbelieved, limit_s=60, pause_s=0.2)

@@ -1,0 +1,203 @@
+"""A request reaches the site it was meant for: by name, by TLS, and nowhere else."""
+
+import pytest
+
+import client
+from httpd import FORWARD_ALWAYS, HERE, MPMS, REPORT, Cluster
+
+OTHER_SITE = "other.backhand.test"
+
+
+def with_tls(mpm):
+    """A cluster whose plain virtual host only redirects to the TLS one, and two more sites.
+
+    The TLS virtual hosts are bound to each server's own address, the others to any.
+    """
+    cluster = Cluster(mpm, size=2, tls=True)
+    for server in cluster.servers:
+        server.site_lines += f"""
+Redirect permanent "/secure" "https://{client.SITE}:{cluster.tls_port}/secure"
+Redirect permanent "/common" "https://{client.SITE}:{cluster.tls_port}/common"
+"""
+        server.tail_lines = f"""
+<VirtualHost {server.address}:{cluster.tls_port}>
+ServerName {client.SITE}
+Include {HERE}/conf/site.conf
+SSLEngine On
+SSLCertificateFile {cluster.certificate}
+SSLCertificateKeyFile {cluster.key}
+<Location "/">
+{FORWARD_ALWAYS}
+</Location>
+Alias "/secure" "{cluster.site}/htdocs"
+ScriptAlias "/common" "{cluster.site}/cgi/env.cgi"
+<Location "/members-over-tls">
+    SSLRequireSSL
+</Location>
+Alias "/members-over-tls" "{cluster.site}/htdocs"
+# The idiom of a rule file that both virtual hosts share.
+RewriteCond %{{HTTPS}} !=on
+RewriteRule "^/shared/(.*)$" "https://%{{HTTP_HOST}}/shared/$1" [R=301,L]
+Alias "/shared" "{cluster.site}/htdocs"
+</VirtualHost>
+<VirtualHost *:{cluster.port}>
+ServerName {OTHER_SITE}
+DocumentRoot "{cluster.site}/htdocs"
+<Directory "{cluster.site}/htdocs">
+    Require all granted
+</Directory>
+<Location "/">
+{FORWARD_ALWAYS}
+</Location>
+Header set X-Site "other"
+</VirtualHost>
+"""
+    return cluster
+
+
+@pytest.fixture(scope="module", params=MPMS)
+def cluster(request):
+    with with_tls(request.param) as running:
+        yield running.wait_until_complete()
+
+
+def forwarded(cluster, target, **rest):
+    """One request to the first server that must be forwarded to the second."""
+    first, second = cluster.servers
+    token = client.new_token()
+    response = client.fetch(first, target, f"X-Token: {token}", **rest)
+    assert [line.peer for line in first.logged(token)] == [second.contact], response
+    assert [line.via for line in second.logged(token)] == [first.contact]
+    return response
+
+
+def test_the_plain_site_redirects_to_the_tls_site(cluster):
+    response = client.fetch(cluster.servers[0], "/secure/small.html")
+
+    assert response.status == 301
+    assert response.field("Location") == f"https://{client.SITE}:{cluster.tls_port}/secure/small.html"
+
+
+def test_a_tls_client_gets_the_content_and_no_redirect_through_a_forward(cluster):
+    response = forwarded(cluster, "/secure/small.html", tls=True)
+
+    assert response.status == 200
+    assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
+
+
+def test_a_script_at_the_peer_runs_as_over_tls(cluster):
+    told = forwarded(cluster, "/common?x=1", tls=True).text
+
+    assert "HTTPS=on\n" in told
+    assert f"SERVER_PORT={cluster.tls_port}\n" in told
+    assert "REQUEST_SCHEME=https\n" in told
+    assert f"SCRIPT_URI=https://{client.SITE}" in told
+
+
+def test_a_script_at_the_peer_of_a_plain_site_knows_nothing_of_tls(cluster):
+    told = forwarded(cluster, "/cgi/env.cgi").text
+
+    assert "HTTPS=" not in told
+    assert f"SERVER_PORT={cluster.port}\n" in told or "SERVER_PORT=80\n" in told
+    assert "REQUEST_SCHEME=http\n" in told
+
+
+def test_the_port_a_script_is_told_is_that_of_the_site_not_of_the_way(cluster):
+    first, second = cluster.servers
+    here = client.fetch(first, "/common", host=client.SITE, tls=True).text
+    there = client.fetch(second, "/common", host=client.SITE, tls=True).text
+
+    assert here == there
+
+
+def test_a_redirect_within_the_tls_site_stays_there(cluster):
+    host = f"{client.SITE}:{cluster.tls_port}"
+    response = client.fetch(cluster.servers[0], "/folder", tls=True, host=host)
+
+    assert response.field("Location") == f"https://{host}/folder/"
+
+
+def test_a_rule_that_redirects_all_but_https_does_not_loop(cluster):
+    response = client.fetch(cluster.servers[0], "/shared/small.html", tls=True)
+
+    assert response.status == 200
+
+
+def test_a_folder_that_requires_tls_is_served_to_tls_clients(cluster):
+    response = client.fetch(cluster.servers[0], "/members-over-tls/small.html", tls=True)
+
+    assert response.status == 200
+
+
+def test_requests_of_both_sites_alternate_on_the_same_peer_connections_without_mixing(cluster):
+    for _ in range(10):
+        assert forwarded(cluster, "/small.html", host=OTHER_SITE).field("X-Site") == "other"
+        assert forwarded(cluster, "/small.html").field("X-Site") is None
+        assert "HTTPS=on\n" in forwarded(cluster, "/common", tls=True).text
+        assert "HTTPS=" not in forwarded(cluster, "/cgi/env.cgi").text
+
+
+def test_the_peer_logs_the_site_that_the_client_asked_for(cluster):
+    first, second = cluster.servers
+    token = client.new_token()
+    client.fetch(first, "/small.html", f"X-Token: {token}", host=OTHER_SITE)
+
+    assert [line.site for line in second.logged(token)] == [OTHER_SITE]
+
+
+def test_a_tls_client_that_keeps_its_connection_gets_every_answer(cluster):
+    first = cluster.servers[0]
+    with client.Connection(first.address, first.tls_port, tls_name=client.SITE) as connection:
+        for target, method, body in [("/secure/large.bin", "GET", b""), ("/cgi/echo.cgi", "POST", b"z" * 100_000),
+                                     ("/secure/small.html", "HEAD", b""), ("/secure/small.html", "GET", b"")]:
+            connection.send(client.request(target, method=method, body=body))
+            response = connection.response(method)
+            assert response.status == 200
+            assert method != "POST" or response.body == body
+
+
+def test_a_server_that_does_not_offer_the_site_gets_no_request_for_it():
+    def site_name(number):
+        return OTHER_SITE if number == 2 else client.SITE
+
+    with Cluster("event", size=3, site_name=site_name) as cluster:
+        first, second, third = cluster.servers
+        cluster.wait_until_complete()
+        for _ in range(10):
+            token = client.new_token()
+            assert client.fetch(first, "/small.html", f"X-Token: {token}").status == 200
+            assert first.logged(token)[0].peer == third.contact
+
+        assert [line for line in second.log(path="/small.html") if line.via != "-"] == []
+
+
+def test_the_sites_a_server_offers_can_be_named():
+    def services(number):
+        return {1: f"BackhandService {client.SITE} {OTHER_SITE}", 2: f"BackhandService {OTHER_SITE}"}.get(number, "")
+
+    with Cluster("event", size=3, server_lines=services) as cluster:
+        first, second, third = cluster.servers
+        cluster.wait_until_complete()
+
+        assert set(first.sees(first)["services"]) >= {client.SITE, OTHER_SITE}
+        assert OTHER_SITE in first.sees(second)["services"]
+        assert client.SITE in first.sees(third)["services"]
+
+
+NEVER_FORWARDED = [
+    (REPORT, ""),
+    ("/server-status?auto", '<Location "/server-status">\nSetHandler server-status\n</Location>'),
+    ("/.well-known/acme-challenge/token", 'Alias "/.well-known/acme-challenge/token" "${SITE}/htdocs/small.html"'),
+]
+
+
+def test_status_pages_and_certificate_challenges_are_answered_where_they_arrive():
+    lines = "\n".join(line for _, line in NEVER_FORWARDED)
+    with Cluster("event", size=2, site_lines=lines) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        for target, _ in NEVER_FORWARDED:
+            token = client.new_token()
+            assert client.fetch(first, target, f"X-Token: {token}").status == 200
+            assert [line.peer for line in first.logged(token)] == ["-"]
+            assert second.log(token) == []
