@@ -105,7 +105,7 @@ def take_precedence():
 
 def measure(cluster, capacity):
     all_pages_per_s = sum(capacity.capacity_pages_per_s(number) for number in SERVERS)
-    plan = Plan(requests_per_s=LOAD * all_pages_per_s, warm_up_s=1, measured_s=9, drain_s=7)
+    plan = Plan(requests_per_s=LOAD * all_pages_per_s, warm_up_s=1, measured_s=9, drain_s=9)
     print(f"{plan.requests_per_s:.0f} requests/s, {LOAD:.0%} of what the four can do, go to them "
           f"in turn, {plan.measured_s} s for each line:\n", flush=True)
     servers = [(server.number, server.address) for server in cluster.servers]

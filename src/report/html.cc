@@ -238,7 +238,7 @@ void add_introduction(std::string& page, const ReportSnapshot& snapshot) {
 void add_heading_row(std::string& page) {
     page += "<thead>\n<tr><th scope=\"colgroup\" colspan=\"4\">Server</th>";
     for (const ColumnGroup& group : number_columns) {
-        page += "<th scope=\"colgroup\" colspan=\"" + number(group.columns.size()) + "\">";
+        page += R"(<th scope="colgroup" colspan=")" + number(group.columns.size()) + "\">";
         page += group.heading;
         page += "</th>";
     }
@@ -248,7 +248,7 @@ void add_heading_row(std::string& page) {
         "<th scope=\"col\" class=\"number\">age</th>";
     for (const ColumnGroup& group : number_columns) {
         for (const Column& column : group.columns) {
-            page += "<th scope=\"col\" class=\"number\">";
+            page += R"(<th scope="col" class="number">)";
             page += column.heading;
             page += "</th>";
         }

@@ -198,16 +198,18 @@ Include {HERE}/conf/site.conf
         try:
             self._process.wait(timeout=30)
             wait_until("all processes of the server end", lambda: not family_of(self.pid), limit_s=10)
+            left = []
         except (subprocess.TimeoutExpired, Timeout):
             left = [f"{pid} {name_of(pid)}" for pid in family_of(self.pid)]
-            self.kill()
-            return left
-        return []
+        self.kill()
+        return left
 
     def kill(self):
         """The machine's power goes: parent, children, moderator and scripts die at once."""
         kill_at_once(self.pid)
         self._process.wait()
+        # Forgotten at once: the process id may soon be another's.
+        self._process = None
 
     def restart_gracefully(self):
         """Sends SIGUSR1 and waits until the new generation is announced in the error log."""

@@ -145,7 +145,8 @@ def test_by_in_flight_avoids_the_busy_server(cluster):
     assert waiting.release() == [200] * 3
 
 
-@pytest.mark.parametrize("path, forwarded", [("off", False), ("replaced", False), ("untouched", True), ("theory", False)])
+@pytest.mark.parametrize("path, forwarded",
+                         [("off", False), ("replaced", False), ("untouched", True), ("theory", False)])
 def test_a_section_with_a_chain_replaces_the_inherited_one_and_others_leave_it(cluster, path, forwarded):
     first, second, *_ = cluster.servers
     expected = second.contact if forwarded else "-"

@@ -66,7 +66,8 @@ def test_news_keep_coming(cluster):
     before = {other: first.sees(other)["measurement"] for other in others}
 
     for other in others:
-        wait_until(f"a newer measurement of {other}", lambda other=other: first.sees(other)["measurement"] > before[other])
+        wait_until(f"a newer measurement of {other}",
+                   lambda other=other: first.sees(other)["measurement"] > before[other])
 
 
 def test_ages_are_those_of_servers_that_announce_every_100_ms(cluster):
@@ -259,8 +260,11 @@ def test_a_contact_may_be_given_by_its_address_alone_or_with_its_port():
 
 
 def test_no_more_servers_are_kept_than_the_table_has_room_for():
-    with Cluster("event", size=3, backhand_lines=lambda number: "BackhandMaxServers 2" if number == 1 else "") as cluster:
-        first, second, third = cluster.servers
+    cluster = Cluster("event", size=3)
+    first, second, third = cluster.servers
+    first.backhand_lines += "\nBackhandMaxServers 2"
+
+    with cluster:
         cluster.wait_until_complete([second, third])
         wait_until("the first sees one other", lambda: len(first.report()["servers"]) == 2)
         accepted = first.counters()["datagrams_accepted"]

@@ -102,7 +102,8 @@ def test_idle_keep_alive_connections_count_for_nothing(cluster):
 
 def test_clients_that_leave_are_counted_no_longer(cluster):
     first, second, observer = cluster.servers
-    for server, path, name in [(first, "/cgi", "left-forwarded"), (first, "/served-here", "left"), (second, "/cgi", "left-direct")]:
+    for server, path, name in [(first, "/cgi", "left-forwarded"), (first, "/served-here", "left"),
+                               (second, "/cgi", "left-direct")]:
         waiting = Waiting(server, name, 2, path=path)
         waiting.close()
         waiting.open()

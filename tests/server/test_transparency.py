@@ -140,7 +140,8 @@ FILTERS = [
     Shape("header fields that the server adds", get("/headers/page.html"), masked=["expires"]),
     Shape("header fields that the server adds to an error", get("/headers/nothing.html"), masked=["expires"]),
     Shape("a page with substitutions", get("/substitute/page.html"), httpd_frames=True),
-    Shape("a script behind includes and substitutions", get("/everything-filtered/directive.cgi"), httpd_frames=True),
+    Shape("a script behind includes and substitutions", get("/everything-filtered/directive.cgi"),
+          httpd_frames=True),
     Shape("a compressed body that the server inflates",
           post("/cgi-inflated/echo.cgi", gzip.compress(b"plain again " * 100, mtime=0), "Content-Encoding: gzip"),
           httpd_frames=True),
@@ -150,11 +151,14 @@ BODIES = [
     Shape("a small POST", post("/cgi/echo.cgi", b"name=value"), httpd_frames=True),
     Shape("a POST of nothing", post("/cgi/echo.cgi", b"", "Content-Length: 0"), httpd_frames=True),
     Shape("a POST of 1 MiB", post("/cgi/echo.cgi", MEBIBYTE), httpd_frames=True),
-    Shape("a chunked POST", post("/cgi/echo.cgi", chunked(b"one", b"two", b"three" * 1000), CHUNKED), httpd_frames=True),
-    Shape("a chunked POST of 1 MiB", post("/cgi/echo.cgi", chunked(MEBIBYTE[:99], MEBIBYTE), CHUNKED), httpd_frames=True),
+    Shape("a chunked POST", post("/cgi/echo.cgi", chunked(b"one", b"two", b"three" * 1000), CHUNKED),
+          httpd_frames=True),
+    Shape("a chunked POST of 1 MiB", post("/cgi/echo.cgi", chunked(MEBIBYTE[:99], MEBIBYTE), CHUNKED),
+          httpd_frames=True),
     Shape("a chunked POST of nothing", post("/cgi/echo.cgi", chunked(), CHUNKED), httpd_frames=True),
     Shape("a PUT", by_method("PUT", "/cgi/echo.cgi", body=b"put"), httpd_frames=True),
-    Shape("a method of no standard", by_method("BREW", "/cgi/echo.cgi", body=b"coffee"), httpd_frames=True, way=EITHER),
+    Shape("a method of no standard", by_method("BREW", "/cgi/echo.cgi", body=b"coffee"), httpd_frames=True,
+          way=EITHER),
     Shape("what a script is told of a POST",
           post("/cgi/env.cgi", b"a=1", "Content-Type: application/x-www-form-urlencoded"), httpd_frames=True),
     Shape("a body larger than the site allows", post("/cgi-limited/echo.cgi", b"x" * 2000), way=EITHER),
@@ -173,7 +177,8 @@ REFUSALS = [
     Shape("a redirect by mod_rewrite", get("/elsewhere/page?q=1"), way=EITHER),
     Shape("a redirect by mod_alias", get("/gone-away/page"), way=EITHER),
     Shape("a redirect to a folder's slash", get("/folder"), way=EITHER),
-    Shape("a redirect to a folder's slash for a Host with a port", get("/folder?x", host="www.backhand.test:81"), way=EITHER),
+    Shape("a redirect to a folder's slash for a Host with a port", get("/folder?x", host="www.backhand.test:81"),
+          way=EITHER),
     Shape("a request without Host", get("/small.html", host=None), way=EITHER),
     Shape("a request that is no HTTP", ("GET", b"GET /small page.html HTTP/1.1\r\nHost: x\r\n\r\n"), way=EITHER),
 ]
@@ -303,7 +308,8 @@ def test_compressed_bytes_pass_through_untouched(cluster):
 
 def test_pipelined_requests_are_answered_in_their_order(cluster):
     shape = Shape("pipelined", get("/small.html"), get("/cgi/unsized.cgi"), post("/cgi/echo.cgi", b"x" * 10_000),
-                  get("/large.bin"), head("/folder/"), get("/nothing.html"), get("/empty.txt", CLOSE), httpd_frames=True)
+                  get("/large.bin"), head("/folder/"), get("/nothing.html"), get("/empty.txt", CLOSE),
+                  httpd_frames=True)
 
     direct, direct_tokens = converse(cluster.plain, shape, pipelined=True)
     forwarded, tokens = converse(cluster.servers[0], shape, pipelined=True)
