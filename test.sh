@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test: unit tests, the tree's structure, whole
+# httpd servers on loopback, and a short run of the fuzzers.  Ends with one line that counts all.
+set -euo pipefail
+cd "$(dirname "$0")"
+. scripts/packages.sh
+install_missing "${packages_to_build[@]}" "${packages_to_test[@]}"
+
+passed=0
+failed=0
+
+# count NAME PASSED FAILED
+count() {
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    printf '==> %s: %d passed, %d failed\n\n' "$1" "$2" "$3"
+}
+
+# suite NAME COMMAND...: a command that is one test.
+suite() {
+    local name=$1
+    shift
+    echo "==> $name"
+    if "$@"; then count "$name" 1 0; else count "$name" 0 1; fi
+}
+
+# pytest_suite NAME FOLDER
+pytest_suite() {
+    local results
+    results=$(mktemp)
+    echo "==> $1"
+    # Debian's own python: it has Debian's pytest.
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" "$2" || true
+    read -r tests errors < <(/usr/bin/python3 - "$results" <<'PY'
+import sys, xml.etree.ElementTree as tree
+try:
+    suite = next(tree.parse(sys.argv[1]).iter("testsuite")).attrib
+    bad = int(suite["failures"]) + int(suite["errors"])
+    print(int(suite["tests"]) - int(suite["skipped"]) - bad, bad)
+except Exception:
+    print(0, 1)
+PY
+    )
+    rm -f "$results"
+    count "$1" "$tests" "$errors"
+}
+
+build() {
+    cmake --preset "$1" > "build/configure-$1.log" 2>&1 &&
+        cmake --build --preset "$1" > "build/build-$1.log" 2>&1 ||
+        { cat "build/configure-$1.log"; tail -n 50 "build/build-$1.log"; return 1; }
+}
+
+unit_tests() {
+    local log=build/unit-$1.log
+    echo "==> unit tests, $1"
+    ctest --preset "$1" -j "$(nproc)" --quiet --output-log "$log" || true
+    local total bad
+    total=$(sed -n 's/.* tests passed, .* tests failed out of \([0-9]*\)/\1/p' "$log")
+    bad=$(sed -n 's/.* tests passed, \([0-9]*\) tests failed out of .*/\1/p' "$log")
+    [ "${bad:-1}" = 0 ] || cat "$log"
+    count "unit tests, $1" $((${total:-0} - ${bad:-0})) "${bad:-1}"
+}
+
+fuzz() {
+    local corpus
+    corpus=$(mktemp -d)
+    build/fuzz/tests/"$1" -max_total_time="$2" -max_len=2048 -print_final_stats=0 -verbosity=0 "$corpus"
+    local status=$?
+    rm -rf "$corpus"
+    return $status
+}
+
+mkdir -p build
+suite "release build" build release
+pytest_suite "structure of the tree" tests/structure
+unit_tests release
+pytest_suite "whole servers" tests/server
+suite "build with sanitizers" build dev
+unit_tests dev
+suite "fuzzer build" build fuzz
+suite "datagram fuzzer, 30 s" fuzz datagram_fuzz 30
+suite "response fuzzer, 10 s" fuzz response_fuzz 10
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
