@@ -28,4 +28,4 @@ build() {
 
 install_missing "${packages_to_build[@]}"
 build
-exec /usr/bin/python3 demo/demo.py "$@"
+exec /usr/bin/python3 -B demo/demo.py "$@"

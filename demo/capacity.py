@@ -66,7 +66,7 @@ class CpuQuota:
         return f"DemoMode burn\nDemoCost {PAGE_COST_MS}"
 
     def start(self):
-        """Makes the groups and checks that they work: some containers accept a quota and ignore it."""
+        """Makes the groups and checks that they work: a container may ignore a quota."""
         try:
             self._make_groups()
             used = self._measure_share(self.servers[0])
@@ -188,7 +188,7 @@ def find_cpu_controller():
 
 
 def own_group(mount):
-    """The version 1 group of this process, so that a limit set on us from outside stays in force."""
+    """The version 1 group of this process: a limit set on it from outside stays in force."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "cpu" in controllers.split(",") and (mount / path.lstrip("/")).is_dir():

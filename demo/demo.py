@@ -130,8 +130,8 @@ def print_table(results):
 
 
 def print_explanation():
-    print(f"\nLook at p99 and at the column of server {WITH_COMPETITOR}, which has half the capacity "
-          "of the others: a good chain sends its surplus elsewhere, and only that.\n"
+    print(f"\nLook at p99 and at the column of server {WITH_COMPETITOR}, which has half the "
+          "capacity of the others: a good chain sends its surplus elsewhere, and only that.\n"
           "All four run on one machine and announce the same load average, so the seed's byLoad "
           "chooses among equals here; on four machines it would see more.")
 

@@ -1,9 +1,9 @@
 """Sends requests to the servers in turn, as clients do whom DNS round robin distributes.
 
-The loop is open: requests leave at moments drawn beforehand (Poisson arrivals from a fixed seed, so
-every phase gets the same ones), whether or not earlier ones have been answered, and a request's
-latency counts from the moment it was meant to leave.  A generator that waited for answers would send
-less to a server that is slow, and hide what its users would suffer.
+The loop is open: requests leave at moments drawn beforehand (Poisson arrivals from a fixed seed,
+so every phase gets the same ones), whether or not earlier ones have been answered, and a request's
+latency counts from the moment it was meant to leave.  A generator that waited for answers would
+send less to a server that is slow, and hide what its users would suffer.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What one phase showed.  Errors count in the warm-up, too; all the rest is measured after it."""
+    """What one phase showed.  Errors count in the warm-up, too; the rest only after it."""
 
     latencies_s: list = field(default_factory=list)
     served: Counter = field(default_factory=Counter)
@@ -90,7 +90,7 @@ class Exchange(asyncio.Protocol):
 
 
 async def run_phase(path, host, servers, port, plan):
-    """Sends the plan's requests for `path`; `servers` are (number, address) in the order of turns."""
+    """Sends the plan's requests for `path`; `servers` are (number, address), in turn."""
     loop = asyncio.get_running_loop()
     request = (f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: backhand-demo\r\n"
                f"Connection: close\r\n\r\n").encode()
@@ -127,7 +127,8 @@ async def run_phase(path, host, servers, port, plan):
 
 
 async def exchange(loop, request, address, port):
-    transport, protocol = await loop.create_connection(lambda: Exchange(request, loop), address, port)
+    transport, protocol = await loop.create_connection(
+        lambda: Exchange(request, loop), address, port)
     try:
         return await protocol.done
     finally:

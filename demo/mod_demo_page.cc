@@ -22,11 +22,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <string_view>
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 // httpd.h comes first: the others do not include what they use.
@@ -103,10 +103,12 @@ public:
 
     Calendar(const Calendar&) = delete;
     Calendar& operator=(const Calendar&) = delete;
+    Calendar(Calendar&&) = delete;
+    Calendar& operator=(Calendar&&) = delete;
 
     // Books the token that is free first; `*end` is when the caller must be done with it.
     // One write of eight bytes: a process killed here leaves the old entry or the new one.
-    bool book(std::size_t tokens_count, nanoseconds cost, nanoseconds* end) {
+    bool book(std::size_t tokens_count, nanoseconds cost, nanoseconds* end) const {
         std::array<std::int64_t, tokens_count_max> free_at{};  // a short or empty file: all free
         if (fd_ < 0 || pread(fd_, free_at.data(), tokens_count * sizeof(std::int64_t), 0) < 0) {
             return false;

@@ -21,7 +21,7 @@ bool IpAddress::is_v4() const {
 }
 
 bool IpAddress::is_unspecified() const {
-    const auto first = bytes.begin() + (is_v4() ? 12 : 0);
+    const auto* const first = bytes.begin() + (is_v4() ? 12 : 0);
     return std::all_of(first, bytes.end(), [](std::uint8_t byte) { return byte == 0; });
 }
 
@@ -40,7 +40,8 @@ bool IpAddress::is_multicast() const {
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     std::array<char, INET6_ADDRSTRLEN> terminated{};
-    if (text.empty() || text.size() >= terminated.size() || text.find('\0') != text.npos) {
+    if (text.empty() || text.size() >= terminated.size() ||
+        text.find('\0') != std::string_view::npos) {
         return std::nullopt;
     }
     std::copy(text.begin(), text.end(), terminated.begin());

@@ -49,10 +49,10 @@ enum class Counter : std::uint8_t {
     proxied_declined,
     proxied_header_removed,
     plugin_answer_corrected,
-    count_,
+    end,
 };
 
-constexpr std::size_t counters_count = static_cast<std::size_t>(Counter::count_);
+constexpr std::size_t counters_count = static_cast<std::size_t>(Counter::end);
 
 // In the order of Counter; the names used in the JSON report.
 constexpr std::array<std::string_view, counters_count> counter_names = {

@@ -6,6 +6,9 @@
 #include <new>
 #include <type_traits>
 
+#include "base/random.h"
+#include "base/text.h"
+
 namespace backhand {
 
 namespace {
@@ -41,7 +44,7 @@ void store_words(std::atomic<std::uint64_t>* words, const T& value) {
 
 template <class T>
 void load_words(const std::atomic<std::uint64_t>* words, T& value) {
-    std::array<std::uint64_t, words_in(sizeof(T))> copy;
+    std::array<std::uint64_t, words_in(sizeof(T))> copy{};
     for (std::size_t index = 0; index < copy.size(); ++index) {
         copy[index] = words[index].load(std::memory_order_acquire);
     }
@@ -56,10 +59,13 @@ struct ClusterTable::Slot {
     alignas(cache_line_bytes) std::atomic<std::uint32_t> version;
     std::array<std::atomic<std::uint64_t>, words_in(sizeof(ServerReport))> words;
 
-    // observed
-    alignas(cache_line_bytes) std::atomic<std::uint64_t> fresh;
-    std::atomic<std::uint64_t> fresh_at;
+    // observed.  Whose slot it is, and how far its news have come, is kept here too: a report that
+    // was left half written must not let an older one in.
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> identity;  // 0: nobody's
     std::atomic<std::uint64_t> boot_id;
+    std::atomic<std::uint64_t> measurement;  // of the newest report taken
+    std::atomic<std::uint64_t> fresh;
+    std::atomic<std::uint64_t> fresh_at;
     std::atomic<std::uint64_t> ejected_until;
     std::atomic<std::uint32_t> in_flight;
     std::atomic<std::uint32_t> sent_since;
@@ -94,6 +100,8 @@ struct ClusterTable::Slot {
     }
 };
 
+// Padded on purpose: what every process changes lies apart from what every process reads.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct ClusterTable::Header {
     std::uint64_t magic_number;
     std::uint32_t layout_version;
@@ -101,7 +109,6 @@ struct ClusterTable::Header {
     std::uint32_t cells_max;
     std::atomic<std::uint32_t> slots_used;
     std::atomic<std::uint32_t> cells_used;
-    std::atomic<std::int32_t> writer_pid;
     std::atomic<std::uint64_t> writer_epoch;
     std::atomic<std::uint64_t> writer_seen_at;
     std::atomic<std::uint64_t> boot_id;
@@ -112,19 +119,52 @@ struct ClusterTable::Header {
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 static_assert(sizeof(ChildCell) == 16);
 
+namespace {
+
+constexpr unsigned measurement_shift = 32;
+constexpr unsigned boot_tag_shift = 24;
+constexpr unsigned serving_shift = 12;
+
+// Never 0, which stands for nobody.
+std::uint64_t identity_of(const ServerReport& report) {
+    std::uint64_t hash = hash_ignoring_case(report.name_view());
+    for (const std::uint8_t byte : report.load.contact.address.bytes) {
+        hash = Random::mix(hash ^ byte);
+    }
+    return Random::mix(hash ^ report.load.contact.port) | 1U;
+}
+
+}  // namespace
+
+FreshLoad FreshLoad::of(std::uint64_t boot_id, std::uint64_t measurement, std::uint32_t serving,
+                        std::uint32_t workers_idle) {
+    return {.measurement = static_cast<std::uint32_t>(measurement),
+            .boot_tag = tag_of(boot_id),
+            .serving = static_cast<std::uint16_t>(std::min(serving, count_max)),
+            .workers_idle = static_cast<std::uint16_t>(std::min(workers_idle, count_max))};
+}
+
+std::uint8_t FreshLoad::tag_of(std::uint64_t boot_id) {
+    return static_cast<std::uint8_t>(Random::mix(boot_id));
+}
+
 std::uint64_t FreshLoad::pack() const {
-    return std::uint64_t{measurement} << 32U | std::uint64_t{serving} << 16U | workers_idle;
+    return std::uint64_t{measurement} << measurement_shift |
+           std::uint64_t{boot_tag} << boot_tag_shift |
+           (std::uint64_t{serving} & count_max) << serving_shift |
+           (std::uint64_t{workers_idle} & count_max);
 }
 
 FreshLoad FreshLoad::unpack(std::uint64_t word) {
-    return {.measurement = static_cast<std::uint32_t>(word >> 32U),
-            .serving = static_cast<std::uint16_t>(word >> 16U),
-            .workers_idle = static_cast<std::uint16_t>(word)};
+    return {.measurement = static_cast<std::uint32_t>(word >> measurement_shift),
+            .boot_tag = static_cast<std::uint8_t>(word >> boot_tag_shift),
+            .serving = static_cast<std::uint16_t>(word >> serving_shift & count_max),
+            .workers_idle = static_cast<std::uint16_t>(word & count_max)};
 }
 
-bool FreshLoad::newer_than(const FreshLoad& other) const {
+bool FreshLoad::supersedes(const FreshLoad& other) const {
     const std::uint32_t ahead = measurement - other.measurement;
-    return ahead != 0 && ahead < 0x80000000U;
+    return boot_tag != other.boot_tag || (ahead != 0 && ahead < 0x80000000U);
 }
 
 std::size_t ClusterTable::bytes_needed(Size size) {
@@ -170,8 +210,7 @@ ClusterTable::Slot& ClusterTable::slot(std::uint32_t slot_index) const {
     return reinterpret_cast<Slot*>(base)[slot_index];
 }
 
-std::uint64_t ClusterTable::become_writer(pid_t pid) const {
-    header_->writer_pid.store(pid, std::memory_order_relaxed);
+std::uint64_t ClusterTable::become_writer() const {
     return header_->writer_epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
 }
 
@@ -196,42 +235,33 @@ void ClusterTable::set_self(const ServerReport& report) const {
 
 ClusterTable::Outcome ClusterTable::take(const ServerReport& report) const {
     const LoadReport& load = report.load;
-    auto slot_index = find(report);
-    const bool known = slot_index.has_value();
-    if (!known) {
-        slot_index = find_free(load.received_at);
-    }
+    const std::uint64_t identity = identity_of(report);
+    const auto known = find(identity);
+    const auto slot_index = known ? known : find_free(load.received_at);
     if (!slot_index) {
         return Outcome::cluster_full;
     }
 
     Slot& target = slot(*slot_index);
     const std::uint64_t boot_before = target.boot_id.load(std::memory_order_relaxed);
-    const FreshLoad news{
-        .measurement = static_cast<std::uint32_t>(load.measurement),
-        .serving = static_cast<std::uint16_t>(std::min<std::uint32_t>(load.serving, 0xFFFF)),
-        .workers_idle =
-            static_cast<std::uint16_t>(std::min<std::uint32_t>(load.workers_idle, 0xFFFF)),
-    };
-    if (known && load.boot_id == boot_before) {
-        const auto previous = this->report(*slot_index);
-        if (previous && load.measurement <= previous->load.measurement) {
-            return Outcome::replayed;
-        }
-    } else if (known && load.boot_id < boot_before) {
+    const std::uint64_t measured_before = target.measurement.load(std::memory_order_relaxed);
+    if (known && (load.boot_id < boot_before ||
+                  (load.boot_id == boot_before && load.measurement <= measured_before))) {
         return Outcome::replayed;
-    } else {
-        // Another server, or another start of the same one: what we observed of it is void.  Our
-        // requests still in flight there end as usual and are counted down then.
+    }
+    if (!known || load.boot_id != boot_before) {
+        // Another server, or another start of the same one: what we observed of it is void.
+        target.identity.store(identity, std::memory_order_relaxed);
         target.boot_id.store(load.boot_id, std::memory_order_relaxed);
-        target.fresh.store(FreshLoad{.measurement = news.measurement - 1}.pack(),
-                           std::memory_order_relaxed);
         target.ejected_until.store(0, std::memory_order_relaxed);
         target.failures.store(0, std::memory_order_relaxed);
+        target.pooled.store(0, std::memory_order_relaxed);
+        target.fresh.store(0, std::memory_order_relaxed);
     }
-
+    target.measurement.store(load.measurement, std::memory_order_relaxed);
     target.write(report);
-    refresh(*slot_index, load.boot_id, news, load.received_at);
+    refresh(*slot_index, load.boot_id, load.measurement, load.serving, load.workers_idle,
+            load.received_at);
     if (*slot_index >= header_->slots_used.load(std::memory_order_relaxed)) {
         header_->slots_used.store(*slot_index + 1, std::memory_order_release);
     }
@@ -338,15 +368,19 @@ void ClusterTable::forward_ended(std::uint32_t slot_index) const {
     slot(slot_index).in_flight.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id, FreshLoad load,
-                           MonotonicTime now) const {
+void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id,
+                           std::uint64_t measurement, std::uint32_t serving,
+                           std::uint32_t workers_idle, MonotonicTime now) const {
     Slot& target = slot(slot_index);
     if (target.boot_id.load(std::memory_order_relaxed) != boot_id) {
         return;
     }
+    // The server may start anew at this very moment, and ours then be put beside its new boot id:
+    // the tag lets the next news replace it whatever its number.
+    const FreshLoad news = FreshLoad::of(boot_id, measurement, serving, workers_idle);
     std::uint64_t known = target.fresh.load(std::memory_order_relaxed);
-    while (load.newer_than(FreshLoad::unpack(known))) {
-        if (target.fresh.compare_exchange_weak(known, load.pack(), std::memory_order_relaxed)) {
+    while (known == 0 || news.supersedes(FreshLoad::unpack(known))) {
+        if (target.fresh.compare_exchange_weak(known, news.pack(), std::memory_order_relaxed)) {
             target.sent_since.store(0, std::memory_order_relaxed);
             target.fresh_at.store(now, std::memory_order_relaxed);
             return;
@@ -421,22 +455,23 @@ InFlight ClusterTable::in_flight() const {
     return total;
 }
 
-std::optional<std::uint32_t> ClusterTable::find(const ServerReport& report) const {
+std::optional<std::uint32_t> ClusterTable::find(std::uint64_t identity) const {
     for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
-        const auto known = this->report(index);
-        if (known && known->load.contact == report.load.contact && known->name == report.name) {
+        if (slot(index).identity.load(std::memory_order_relaxed) == identity) {
             return index;
         }
     }
     return std::nullopt;
 }
 
+// Our own requests must have ended there, or they would be taken for requests at the next server.
 std::optional<std::uint32_t> ClusterTable::find_free(MonotonicTime now) const {
     const std::uint32_t used = slots_used();
-    ServerView candidate;
     for (std::uint32_t index = self_slot + 1; index < used; ++index) {
-        const bool readable = view(index, 0, now, candidate);
-        if (!readable || (candidate.age > slot_reuse_after && candidate.in_flight == 0)) {
+        const Slot& candidate = slot(index);
+        const MonotonicTime heard_at = candidate.fresh_at.load(std::memory_order_relaxed);
+        if (elapsed(heard_at, now) > slot_reuse_after &&
+            candidate.in_flight.load(std::memory_order_relaxed) == 0) {
             return index;
         }
     }

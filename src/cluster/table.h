@@ -32,17 +32,31 @@ constexpr std::uint32_t cluster_layout_version = 1;
 constexpr std::uint32_t self_slot = 0;
 
 // The newest two numbers about a server, however they arrived; in one word, so that processes can
-// replace it without a lock.  Counts saturate at 65,535.
+// replace it without a lock.
+//
+//     bits 63..32  measurement: the low half of LoadReport::measurement
+//     bits 31..24  boot_tag: which start of that server the number is of
+//     bits 23..12  serving        } at most count_max
+//     bits 11..0   workers_idle   }
 struct FreshLoad {
-    std::uint32_t measurement = 0;  // low half of LoadReport::measurement
+    static constexpr std::uint32_t count_max = 0xFFF;
+
+    std::uint32_t measurement = 0;
+    std::uint8_t boot_tag = 0;
     std::uint16_t serving = 0;
     std::uint16_t workers_idle = 0;
+
+    // Counts above count_max are cut to it.
+    static FreshLoad of(std::uint64_t boot_id, std::uint64_t measurement, std::uint32_t serving,
+                        std::uint32_t workers_idle);
+    static std::uint8_t tag_of(std::uint64_t boot_id);
 
     std::uint64_t pack() const;
     static FreshLoad unpack(std::uint64_t word);
 
-    // Measurement numbers wrap; newer means less than half the range ahead (RFC 1982).
-    bool newer_than(const FreshLoad& other) const;
+    // Of another start, or measured later.  Measurement numbers wrap: later means less than half
+    // the range ahead (RFC 1982).
+    bool supersedes(const FreshLoad& other) const;
 };
 
 struct ChildCell {
@@ -97,9 +111,9 @@ public:
 
     // ---- the moderator: one writer at a time ----
 
-    // Takes the right to write: the previous holder's writes are refused from now on.
-    // Returns the epoch to pass to the functions below.
-    std::uint64_t become_writer(pid_t pid) const;
+    // Takes the right to write from whoever has it.  Returns the epoch to ask is_writer() with: a
+    // moderator that is writer no longer stops writing.
+    std::uint64_t become_writer() const;
     bool is_writer(std::uint64_t epoch) const;
     void writer_alive(MonotonicTime now) const;
 
@@ -143,8 +157,8 @@ public:
 
     // News that came back with a response.  Ignored if from another boot, or older than what is
     // known.
-    void refresh(std::uint32_t slot_index, std::uint64_t boot_id, FreshLoad load,
-                 MonotonicTime now) const;
+    void refresh(std::uint32_t slot_index, std::uint64_t boot_id, std::uint64_t measurement,
+                 std::uint32_t serving, std::uint32_t workers_idle, MonotonicTime now) const;
 
     // A failed connection keeps the peer out of every decision for a while: 1 s, doubled with each
     // failure in a row up to 30 s.
@@ -176,7 +190,7 @@ private:
 
     Slot& slot(std::uint32_t slot_index) const;
     std::span<ChildCell> cells() const;
-    std::optional<std::uint32_t> find(const ServerReport& report) const;
+    std::optional<std::uint32_t> find(std::uint64_t identity) const;
     std::optional<std::uint32_t> find_free(MonotonicTime now) const;
 
     Header* header_;

@@ -28,12 +28,12 @@ Status Chain::append(std::string_view name, std::string_view argument) {
         return functions.error();
     }
     for (NamedFunction& function : *functions) {
-        append(std::move(function.function), std::move(function.text));
+        append(std::move(function.function), function.text);
     }
     return Done{};
 }
 
-void Chain::append(std::unique_ptr<const CandidacyFunction> function, std::string text) {
+void Chain::append(std::unique_ptr<const CandidacyFunction> function, const std::string& text) {
     if (functions_.empty()) {
         text_.clear();
     } else {

@@ -33,7 +33,7 @@ public:
     // Error malformed: no such function, or an argument it does not take.
     Status append(std::string_view name, std::string_view argument);
 
-    void append(std::unique_ptr<const CandidacyFunction> function, std::string text);
+    void append(std::unique_ptr<const CandidacyFunction> function, const std::string& text);
 
     // `Backhand off`: no decision is made here, whatever an outer section says.
     void switch_off();

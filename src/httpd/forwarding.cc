@@ -336,14 +336,9 @@ Attempt Exchange::lost(const PeerConnection& connection, const ResponseRelay& re
 }
 
 void Exchange::learn(const ServerView& peer, const ResponseRelay& response) {
-    constexpr std::uint32_t count_max = 0xFFFF;
     if (const auto& news = response.news()) {
-        table_.refresh(
-            peer.slot_index, news->boot_id,
-            {.measurement = static_cast<std::uint32_t>(news->measurement),
-             .serving = static_cast<std::uint16_t>(std::min(news->serving, count_max)),
-             .workers_idle = static_cast<std::uint16_t>(std::min(news->workers_idle, count_max))},
-            monotonic_now());
+        table_.refresh(peer.slot_index, news->boot_id, news->measurement, news->serving,
+                       news->workers_idle, monotonic_now());
     }
 }
 

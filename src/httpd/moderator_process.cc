@@ -97,7 +97,7 @@ void forget_parents_signals() {
     }
     sigset_t none{};
     sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
 }
 
 Milliseconds pause_after(int failures) {

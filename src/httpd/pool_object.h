@@ -13,7 +13,7 @@ namespace backhand::httpd {
 
 template <class T>
 apr_status_t destroy_object(void* object) noexcept {
-    std::unique_ptr<T>{static_cast<T*>(object)};
+    const std::unique_ptr<T> owned{static_cast<T*>(object)};
     return APR_SUCCESS;
 }
 

@@ -50,7 +50,7 @@ Status ResponseRelay::process() {
     while (stage_ == Stage::nothing || stage_ == Stage::interim) {
         const Stage before = stage_;
         const std::size_t used_before = used_;
-        if (const Status processed = process_head(); !processed) {
+        if (Status processed = process_head(); !processed) {
             return processed;
         }
         if (stage_ == before && used_ == used_before) {

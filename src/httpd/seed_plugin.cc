@@ -85,7 +85,7 @@ std::string SeedPlugin::text() const {
 Status SeedPlugin::check_ownership() const {
     std::string path = source_.file;
     while (!path.empty()) {
-        if (const Status allowed = check_entry(path); !allowed) {
+        if (Status allowed = check_entry(path); !allowed) {
             return allowed;
         }
         path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
@@ -96,6 +96,7 @@ Status SeedPlugin::check_ownership() const {
 Status SeedPlugin::open() {
     library_ = ::dlopen(source_.file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library_ == nullptr) {
+        // NOLINTNEXTLINE(concurrency-mt-unsafe): glibc keeps the message per thread.
         return Error{Error::Kind::refused, ::dlerror()};
     }
     // POSIX lets dlsym's answer be read as a function; so must we.

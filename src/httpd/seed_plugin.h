@@ -30,6 +30,8 @@ public:
     };
 
     explicit SeedPlugin(Source source);
+    SeedPlugin(const SeedPlugin&) = delete;
+    SeedPlugin& operator=(const SeedPlugin&) = delete;
     ~SeedPlugin() override;
 
     // As it would be written after `Backhand`.

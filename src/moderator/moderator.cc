@@ -107,7 +107,7 @@ private:
 
 int Moderator::run() {
     start_boot();
-    epoch_ = table_.become_writer(::getpid());
+    epoch_ = table_.become_writer();
     start_arriba();
     measure(table_.in_flight());
     start_receivers();
@@ -259,7 +259,7 @@ void Moderator::receive(Descriptor& receiver) {
             return;
         }
         // One byte more than any good datagram has, so that a longer one shows.
-        std::array<std::uint8_t, datagram_bytes_max + 1> buffer;
+        std::array<std::uint8_t, datagram_bytes_max + 1> buffer{};
         for (int count = 0; count < datagrams_per_wakeup_max; ++count) {
             sockaddr_storage from{};
             socklen_t from_size = sizeof from;

@@ -149,12 +149,16 @@ constexpr std::array<Column, 5> request_columns = {{
      [](const ServerRow& row) { return number(row.pooled_connections); }},
 }};
 
-constexpr std::array<Column, 3> worker_columns = {{
+constexpr std::array<Column, 4> worker_columns = {{
     {"idle", "aservers: workers that wait for a request",
      [](const ServerRow& row) { return number(row.view.workers_idle); }},
     {"busy", "workers that have one",
      [](const ServerRow& row) { return number(row.view.load.workers_busy); }},
-    {"max", "nservers: workers it may have",
+    {"running", "nservers: workers that run",
+     [](const ServerRow& row) {
+         return number(row.view.load.workers_busy + row.view.workers_idle);
+     }},
+    {"max", "workers it may have",
      [](const ServerRow& row) { return number(row.view.load.workers_max); }},
 }};
 

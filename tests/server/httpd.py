@@ -35,7 +35,17 @@ REPORT = "/backhand-status"
 FORWARD_ALWAYS = "Backhand byAge 60\nBackhand removeSelf"
 SERVE_HERE = "Backhand off"
 
-LogLine = namedtuple("LogLine", "token host address status peer via site method path")
+# When every file of the site was changed last: 2020-01-01, 00:00:00 GMT.
+LAST_MODIFIED = 1577836800
+
+
+class LogLine(namedtuple("LogLine", "token host address status peer via site method path")):
+    """One request in an access log; "-" stands for what there is not."""
+
+    @property
+    def forwarder(self):
+        """The address of the server that forwarded the request to this one."""
+        return self.via.split(":")[0]
 
 # Clusters that run now, for the error logs shown with a failed test.
 running = []
@@ -68,6 +78,7 @@ def make_site(folder):
     (site / "gates").mkdir()
     for path in [site, *site.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.suffix == ".cgi" else 0o644)
+        os.utime(path, (LAST_MODIFIED, LAST_MODIFIED))
     (site / "gates").chmod(0o777)
     return site
 

@@ -74,12 +74,16 @@ def family_of(leader):
 
 
 def kill_at_once(leader):
-    """SIGKILL for a whole family, stopped first so that nobody sees another die, or bears children."""
+    """SIGKILL for a whole family, stopped first so that nobody sees another die, or bears children.
+
+    Returns when all are gone, and with them their sockets.
+    """
     stopped = set()
     while newcomers := [pid for pid in family_of(leader) if pid not in stopped]:
         signal_each(newcomers, signal.SIGSTOP)
         stopped.update(newcomers)
     signal_each(stopped, signal.SIGKILL)
+    wait_until("the killed are gone", lambda: not any(is_running(pid) for pid in stopped))
 
 
 def signal_each(pids, number):

@@ -31,6 +31,7 @@ CHAINS = {
 }
 
 SECTIONS = """
+AliasMatch "^/chains/[^/]+/folder/(off|replaced|untouched|theory|practice)$" "${SITE}/htdocs/small.html"
 AliasMatch "^/chains/[^/]+/(.*)$" "${SITE}/htdocs/$1"
 ScriptAlias "/served-here" "${SITE}/cgi"
 <Location "/served-here">
@@ -57,7 +58,6 @@ ScriptAlias "/served-here" "${SITE}/cgi"
 <Location "/chains/dry-run/folder/practice">
     BackhandDryRun Off
 </Location>
-AliasMatch "^/chains/[^/]+/folder/(off|replaced|untouched|theory|practice)$" "${SITE}/htdocs/small.html"
 
 <Directory "${SITE}/htdocs/by-folder">
     AllowOverride FileInfo
@@ -80,7 +80,7 @@ HTACCESS = {
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster("event", size=4, chain=SERVE_HERE, site_lines=SECTIONS) as running:
+    with Cluster("event", size=4, chain="", site_lines=SECTIONS) as running:
         for folder, lines in HTACCESS.items():
             (running.site / "htdocs" / folder).mkdir(parents=True)
             (running.site / "htdocs" / folder / ".htaccess").write_text(lines + "\n")

@@ -144,6 +144,16 @@ def test_a_killed_forwarding_child_takes_its_forwards_out_of_the_count(cluster):
     kill_holder(first, waiting.connections[0])
     waiting.open()
     assert_counts(observer, {first: (0, 0), second: (0, 0)})
+    waiting.close()
+
+
+def test_a_killed_forwarding_child_leaves_nothing_in_flight_to_the_peer(cluster):
+    first, second, _ = cluster.servers
+    wait_until(lambda: f"none in flight: {first.sees(second)}", lambda: first.sees(second)["in_flight"] == 0)
+    waiting = Waiting(first, "in-flight-killed", 3)
+
+    kill_holder(first, waiting.connections[0])
+    waiting.open()
     wait_until(lambda: f"none in flight: {first.sees(second)}", lambda: first.sees(second)["in_flight"] == 0)
     waiting.close()
 

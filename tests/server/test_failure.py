@@ -65,7 +65,9 @@ def test_a_post_finds_its_way_when_the_first_candidate_refuses(mpm):
         cluster.wait_until_complete()
         second.kill()
         for _ in range(5):
-            assert fetch(first, "/cgi/echo.cgi", method="POST", body=b"b" * 200_000).body == b"b" * 200_000
+            response = fetch(first, "/cgi/echo.cgi", method="POST", body=b"b" * 200_000)
+            assert response.status == 200, response
+            assert response.body == b"b" * 200_000
 
 
 def test_no_client_notices_that_a_server_is_stopped(mpm):

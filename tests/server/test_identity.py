@@ -62,8 +62,8 @@ def test_each_server_logs_the_other_end_of_the_forward(cluster):
     token = new_token()
     fetch(first, "/small.html", f"X-Token: {token}")
 
-    assert [(line.peer, line.via) for line in first.logged(token)] == [(second.contact, "-")]
-    assert [(line.peer, line.via) for line in second.logged(token)] == [("-", first.contact)]
+    assert [(line.peer, line.forwarder) for line in first.logged(token)] == [(second.contact, "-")]
+    assert [(line.peer, line.forwarder) for line in second.logged(token)] == [("-", first.address)]
 
 
 def test_require_ip_at_the_peer_judges_the_client_not_the_forwarder(cluster):

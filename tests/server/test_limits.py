@@ -26,8 +26,9 @@ def test_two_servers_that_only_forward_answer_every_request(mpm, target):
             return [line for server in cluster.servers for line in server.log(token="load")]
 
         assert results == ["HTTP/1.1 200 OK"] * REQUESTS
-        wait_until("every request is logged where it was served",
-                   lambda: len([line for line in lines() if line.peer == "-"]) >= REQUESTS)
+        wait_until("every request is logged where it arrived and where it was served",
+                   lambda: len([line for line in lines() if line.via == "-"]) >= REQUESTS
+                   and len([line for line in lines() if line.peer == "-"]) >= REQUESTS)
         served = [line for line in lines() if line.peer == "-"]
         forwarded = [line for line in lines() if line.peer != "-"]
         assert len(served) == REQUESTS
@@ -41,6 +42,8 @@ def test_a_server_answers_while_all_workers_of_its_peer_wait(mpm):
         cluster.wait_until_complete()
         # Half of these the second may forward to the first, which keeps the other half of its workers.
         waiting = Waiting(second, "full", WORKERS)
+        wait_until(lambda: f"the first knows that the second is full: {first.sees(second)}",
+                   lambda: first.sees(second)["workers_idle"] == 0)
 
         assert ask_all([(first, "/small.html")] * 20, 2) == ["HTTP/1.1 200 OK"] * 20
         assert waiting.release() == [200] * WORKERS

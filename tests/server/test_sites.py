@@ -13,8 +13,9 @@ def with_tls(mpm):
 
     The TLS virtual hosts are bound to each server's own address, the others to any.
     """
-    cluster = Cluster(mpm, size=2, tls=True)
-    for server in cluster.servers:
+    cluster = Cluster(mpm, size=2, tls=True, plain_too=True)
+    for server in cluster.everyone:
+        chain = FORWARD_ALWAYS if server in cluster.servers else ""
         server.site_lines += f"""
 Redirect permanent "/secure" "https://{client.SITE}:{cluster.tls_port}/secure"
 Redirect permanent "/common" "https://{client.SITE}:{cluster.tls_port}/common"
@@ -27,7 +28,7 @@ SSLEngine On
 SSLCertificateFile {cluster.certificate}
 SSLCertificateKeyFile {cluster.key}
 <Location "/">
-{FORWARD_ALWAYS}
+{chain}
 </Location>
 Alias "/secure" "{cluster.site}/htdocs"
 ScriptAlias "/common" "{cluster.site}/cgi/env.cgi"
@@ -47,7 +48,7 @@ DocumentRoot "{cluster.site}/htdocs"
     Require all granted
 </Directory>
 <Location "/">
-{FORWARD_ALWAYS}
+{chain}
 </Location>
 Header set X-Site "other"
 </VirtualHost>
@@ -67,7 +68,7 @@ def forwarded(cluster, target, **rest):
     token = client.new_token()
     response = client.fetch(first, target, f"X-Token: {token}", **rest)
     assert [line.peer for line in first.logged(token)] == [second.contact], response
-    assert [line.via for line in second.logged(token)] == [first.contact]
+    assert [line.forwarder for line in second.logged(token)] == [first.address]
     return response
 
 
@@ -86,7 +87,7 @@ def test_a_tls_client_gets_the_content_and_no_redirect_through_a_forward(cluster
 
 
 def test_a_script_at_the_peer_runs_as_over_tls(cluster):
-    told = forwarded(cluster, "/common?x=1", tls=True).text
+    told = forwarded(cluster, "/common?x=1", tls=True, host=f"{client.SITE}:{cluster.tls_port}").text
 
     assert "HTTPS=on\n" in told
     assert f"SERVER_PORT={cluster.tls_port}\n" in told
@@ -102,12 +103,15 @@ def test_a_script_at_the_peer_of_a_plain_site_knows_nothing_of_tls(cluster):
     assert "REQUEST_SCHEME=http\n" in told
 
 
-def test_the_port_a_script_is_told_is_that_of_the_site_not_of_the_way(cluster):
-    first, second = cluster.servers
-    here = client.fetch(first, "/common", host=client.SITE, tls=True).text
-    there = client.fetch(second, "/common", host=client.SITE, tls=True).text
+@pytest.mark.parametrize("port_in_host", [True, False])
+@pytest.mark.parametrize("tls, target", [(True, "/common?x=1"), (False, "/cgi/env.cgi?x=1")])
+def test_a_script_is_told_of_its_site_what_a_plain_httpd_tells_it(cluster, tls, target, port_in_host):
+    port = cluster.tls_port if tls else cluster.port
+    host = f"{client.SITE}:{port}" if port_in_host else client.SITE
+    direct, told = [client.fetch(server, target, host=host, tls=tls).text.splitlines()
+                    for server in (cluster.plain, cluster.servers[0])]
 
-    assert here == there
+    assert told == direct
 
 
 def test_a_redirect_within_the_tls_site_stays_there(cluster):

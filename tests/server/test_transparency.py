@@ -74,13 +74,13 @@ STATIC = [
     Shape("a file of 5 MiB", get("/large.bin")),
     Shape("a range", get("/large.bin", "Range: bytes=1000000-1999999")),
     Shape("the last bytes of a file", get("/small.html", "Range: bytes=-10")),
-    Shape("several ranges", get("/small.html", "Range: bytes=0-9,20-29"), masked=["content-type"]),
+    Shape("several ranges", get("/small.html", "Range: bytes=0-9,20-29"), masked=["content-type", "content-length"]),
     Shape("a range beyond the end", get("/small.html", "Range: bytes=100000-")),
     Shape("an If-Range that no longer holds", get("/small.html", "Range: bytes=0-9", 'If-Range: "old"')),
     Shape("HEAD of a file", head("/small.html")),
     Shape("HEAD of 5 MiB", head("/large.bin")),
     Shape("HEAD of what is not there", head("/nothing.html")),
-    Shape("a file that has not changed", get("/small.html", "If-Modified-Since: Fri, 31 Dec 2100 23:59:59 GMT")),
+    Shape("a file that has not changed", get("/small.html", "If-Modified-Since: Thu, 02 Jan 2020 00:00:00 GMT")),
     Shape("an If-None-Match of any", get("/small.html", "If-None-Match: *")),
     Shape("an If-Match that fails", get("/small.html", 'If-Match: "other"')),
     Shape("a folder's index page", get("/folder/")),
@@ -185,7 +185,7 @@ REFUSALS = [
 
 CONNECTIONS = [
     Shape("an HTTP/1.0 client", get("/small.html", version="HTTP/1.0")),
-    Shape("an HTTP/1.0 client without Host", get("/small.html", version="HTTP/1.0", host=None)),
+    Shape("an HTTP/1.0 client without Host", get("/small.html", version="HTTP/1.0", host=None), way=EITHER),
     Shape("an HTTP/1.0 client with keep-alive",
           get("/small.html", "Connection: Keep-Alive", version="HTTP/1.0"),
           get("/folder/", "Connection: Keep-Alive", version="HTTP/1.0"),
@@ -268,14 +268,14 @@ def way_of(cluster, token):
         return SERVED_HERE
     assert here[0].peer == second.contact
     there = second.logged(token)
-    assert [line.via for line in there] == [first.contact]
+    assert [line.forwarder for line in there] == [first.address]
     return FORWARDED
 
 
 def assert_way(cluster, tokens, expected):
     for token in tokens:
         way = way_of(cluster, token)
-        assert expected in (EITHER, way)
+        assert expected in (EITHER, way), way
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -367,7 +367,8 @@ def test_a_client_may_send_a_hundred_requests_on_a_connection_as_to_a_plain_http
 
 def test_a_slow_script_is_streamed_as_it_speaks(cluster):
     gate = Gate(cluster, f"half-{cluster.mpm}-stream")
-    with Connection(cluster.servers[0].address, cluster.servers[0].port) as connection:
+    first = cluster.servers[0]
+    with Connection(first.address, first.port, limit_s=15) as connection:
         connection.send(request(gate.target))
         connection.read_some(b"before the gate")
         gate.open()

@@ -76,6 +76,6 @@ def test_directives_and_their_reference_agree():
 
 def test_counters_and_their_names_agree():
     code = (SOURCE / "cluster" / "counters.h").read_text()
-    enumerated = re.search(r"enum class Counter[^{]*\{(.*?)count_,", code, re.DOTALL).group(1)
+    enumerated = re.search(r"enum class Counter[^{]*\{(.*?)end,", code, re.DOTALL).group(1)
     names = re.search(r"counter_names = \{(.*?)\};", code, re.DOTALL).group(1)
     assert re.findall(r"\w+", enumerated) == re.findall(r'"(\w+)"', names)

@@ -161,10 +161,10 @@ TEST_F(AClusterTable, RemembersTheBootIdForEveryProcess) {
 struct TheWriter : TableTest {};
 
 TEST_F(TheWriter, IsTheLatestWhoAskedToBe) {
-    const std::uint64_t first = table.become_writer(100);
+    const std::uint64_t first = table.become_writer();
     ASSERT_TRUE(table.is_writer(first));
 
-    const std::uint64_t second = table.become_writer(200);
+    const std::uint64_t second = table.become_writer();
 
     EXPECT_FALSE(table.is_writer(first));
     EXPECT_TRUE(table.is_writer(second));
@@ -303,15 +303,15 @@ TEST_F(AReport, OfANewBootLeavesRequestsInFlightToBeCountedDown) {
     EXPECT_EQ(view(1).in_flight, 0U);
 }
 
-TEST_F(AReport, WithMoreThan65535RequestsSaturates) {
+TEST_F(AReport, WithMoreThan4095RequestsSaturates) {
     ServerReport busy = report_of("web2", 1, 1);
     busy.load.serving = 70'000;
     busy.load.workers_idle = 65'536;
 
     table.take(busy);
 
-    EXPECT_EQ(view(1).serving, 65'535U);
-    EXPECT_EQ(view(1).workers_idle, 65'535U);
+    EXPECT_EQ(view(1).serving, 4095U);
+    EXPECT_EQ(view(1).workers_idle, 4095U);
 }
 
 // ---- a full table ----
@@ -347,7 +347,7 @@ TEST_F(AFullTable, GivesTheSlotOfAServerSilentForThirtySecondsToAnother) {
 }
 
 TEST_F(AFullTable, KeepsTheSlotOfASilentServerThatStillAnswersUs) {
-    table.refresh(1, 1, {.measurement = 2}, after(seconds{10}));
+    table.refresh(1, 1, 2, 0, 0, after(seconds{10}));
 
     EXPECT_EQ(table.take(report_of("web5", 1, 1, after(seconds{31}))),
               ClusterTable::Outcome::cluster_full);
@@ -439,7 +439,7 @@ TEST_F(AView, AgesSinceTheLastReport) {
 
 TEST_F(AView, AgesSinceTheNewsThatCameWithAResponse) {
     table.take(report_of("web2", 1, 1));
-    table.refresh(1, 1, {.measurement = 2}, after(milliseconds{200}));
+    table.refresh(1, 1, 2, 0, 0, after(milliseconds{200}));
 
     EXPECT_EQ(view(1, after(milliseconds{250})).age, milliseconds{50});
 }
@@ -574,7 +574,7 @@ struct NewsWithAResponse : TableTest {
 TEST_F(NewsWithAResponse, ReplaceOlderOnes) {
     table.forward_began(1);
 
-    table.refresh(1, 7, {.measurement = 101, .serving = 6, .workers_idle = 19}, start);
+    table.refresh(1, 7, 101, 6, 19, start);
 
     EXPECT_EQ(view(1).serving, 6U);
     EXPECT_EQ(view(1).workers_idle, 19U);
@@ -584,8 +584,7 @@ TEST_F(NewsWithAResponse, ReplaceOlderOnes) {
 TEST_F(NewsWithAResponse, AreIgnoredWhenOlderThanTheReport) {
     table.forward_began(1);
 
-    table.refresh(1, 7, {.measurement = 99, .serving = 1, .workers_idle = 24},
-                  after(milliseconds{5}));
+    table.refresh(1, 7, 99, 1, 24, after(milliseconds{5}));
 
     EXPECT_EQ(view(1).serving, 5U);
     EXPECT_EQ(view(1).sent_since, 1U);
@@ -593,20 +592,20 @@ TEST_F(NewsWithAResponse, AreIgnoredWhenOlderThanTheReport) {
 }
 
 TEST_F(NewsWithAResponse, AreIgnoredWhenKnownAlready) {
-    table.refresh(1, 7, {.measurement = 100, .serving = 1}, start);
+    table.refresh(1, 7, 100, 1, 0, start);
 
     EXPECT_EQ(view(1).serving, 5U);
 }
 
 TEST_F(NewsWithAResponse, AreIgnoredWhenFromAnotherBoot) {
-    table.refresh(1, 8, {.measurement = 101, .serving = 1}, start);
-    table.refresh(1, 6, {.measurement = 101, .serving = 1}, start);
+    table.refresh(1, 8, 101, 1, 0, start);
+    table.refresh(1, 6, 101, 1, 0, start);
 
     EXPECT_EQ(view(1).serving, 5U);
 }
 
 TEST_F(NewsWithAResponse, OutliveAReportThatWasMeasuredBefore) {
-    table.refresh(1, 7, {.measurement = 105, .serving = 9, .workers_idle = 16}, start);
+    table.refresh(1, 7, 105, 9, 16, start);
     ServerReport late = report_of("web2", 7, 104);
     late.load.serving = 2;
 
@@ -617,7 +616,7 @@ TEST_F(NewsWithAResponse, OutliveAReportThatWasMeasuredBefore) {
 }
 
 TEST_F(NewsWithAResponse, YieldToAReportThatWasMeasuredLater) {
-    table.refresh(1, 7, {.measurement = 105, .serving = 9}, start);
+    table.refresh(1, 7, 105, 9, 0, start);
     ServerReport later = report_of("web2", 7, 106);
     later.load.serving = 2;
 
@@ -629,7 +628,7 @@ TEST_F(NewsWithAResponse, YieldToAReportThatWasMeasuredLater) {
 TEST_F(NewsWithAResponse, AreNewerWhenTheirNumberHasWrapped) {
     table.take(report_of("web3", 7, 0xFFFFFFFFU));
 
-    table.refresh(2, 7, {.measurement = 0, .serving = 3}, start);
+    table.refresh(2, 7, 0, 3, 0, start);
 
     EXPECT_EQ(view(2).serving, 3U);
 }
@@ -639,13 +638,14 @@ TEST_F(NewsWithAResponse, AreOlderWhenTheReportsNumberHasWrapped) {
     wrapped.load.serving = 5;
     table.take(wrapped);
 
-    table.refresh(2, 7, {.measurement = 0xFFFFFFFFU, .serving = 3}, start);
+    table.refresh(2, 7, 0xFFFFFFFFU, 3, 0, start);
 
     EXPECT_EQ(view(2).serving, 5U);
 }
 
 TEST(AFreshLoad, SurvivesBeingPacked) {
-    const FreshLoad load{.measurement = 0xFEDCBA98U, .serving = 0x1234, .workers_idle = 0xABCD};
+    const FreshLoad load{
+        .measurement = 0xFEDCBA98U, .boot_tag = 0x5A, .serving = 0x234, .workers_idle = 0xBCD};
 
     const FreshLoad unpacked = FreshLoad::unpack(load.pack());
 
@@ -657,11 +657,11 @@ TEST(AFreshLoad, SurvivesBeingPacked) {
 TEST(AFreshLoad, IsNewerUpToHalfTheRangeAhead) {
     const FreshLoad old{.measurement = 10};
 
-    EXPECT_TRUE(FreshLoad{.measurement = 11}.newer_than(old));
-    EXPECT_TRUE(FreshLoad{.measurement = 0x80000009U}.newer_than(old));
-    EXPECT_FALSE(FreshLoad{.measurement = 0x8000000AU}.newer_than(old));
-    EXPECT_FALSE(FreshLoad{.measurement = 9}.newer_than(old));
-    EXPECT_FALSE(old.newer_than(old));
+    EXPECT_TRUE(FreshLoad{.measurement = 11}.supersedes(old));
+    EXPECT_TRUE(FreshLoad{.measurement = 0x80000009U}.supersedes(old));
+    EXPECT_FALSE(FreshLoad{.measurement = 0x8000000AU}.supersedes(old));
+    EXPECT_FALSE(FreshLoad{.measurement = 9}.supersedes(old));
+    EXPECT_FALSE(old.supersedes(old));
 }
 
 // ---- ejection ----
@@ -903,7 +903,7 @@ TEST_F(ReadersDuringAWrite, NeverSeeATornView) {
 TEST_F(ReadersDuringAWrite, MayForwardAndRefreshMeanwhile) {
     write_while([this] {
         table.forward_began(1);
-        table.refresh(1, 1, {.measurement = reports_count + 1, .serving = 77}, start);
+        table.refresh(1, 1, reports_count + 1, 77, 0, start);
         table.forward_ended(1);
         ++read;
     });
