@@ -53,9 +53,15 @@ const std::string* find_string(const Json& map, const char* name) {
     return found == map.end() ? nullptr : found->get_ptr<const std::string*>();
 }
 
-bool is_true(const Json& map, const char* name) {
+bool read_flag(const Json& map, const char* name, ServerFlag flag, LoadReport& load) {
     const auto found = map.find(name);
-    return found != map.end() && found->is_boolean() && found->get<bool>();
+    if (found == map.end()) {
+        return true;
+    }
+    if (found->is_boolean() && found->get<bool>()) {
+        load.flags |= flag;
+    }
+    return found->is_boolean();
 }
 
 Json to_map(const ServerReport& report) {
@@ -108,14 +114,10 @@ bool from_map(const Json& map, ServerReport& report) {
         read(map, "workers_idle", load.workers_idle) && read(map, "serving", load.serving) &&
         read(map, "forwarding", load.forwarding) && read(map, "interval_ms", load.interval_ms) &&
         read(map, "keepalive_timeout_ms", load.keepalive_timeout_ms);
-    if (!readable) {
+    if (!readable ||
+        !read_flag(map, "connection_holds_worker", ServerFlag::connection_holds_worker, load) ||
+        !read_flag(map, "leaving", ServerFlag::leaving, load)) {
         return false;
-    }
-    if (is_true(map, "connection_holds_worker")) {
-        load.flags |= ServerFlag::connection_holds_worker;
-    }
-    if (is_true(map, "leaving")) {
-        load.flags |= ServerFlag::leaving;
     }
 
     const auto services = map.find("services");

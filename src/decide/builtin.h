@@ -31,7 +31,7 @@ Result<std::vector<NamedFunction>> make_builtin(std::string_view name, std::stri
 //     base^(memory used / memory total) + base^(load per CPU / load_max)
 //
 // `base` is the number of servers, but at least 2: with one server every cost would be 1.
-// `load_max` is the smallest power of two not below any load seen on any server.
+// `load_max` is a power of two not below any load per CPU seen on any server.
 double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max);
 
 }  // namespace backhand

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/text.h"
 
@@ -49,6 +50,25 @@ std::optional<bool> either_parameter(std::string_view list, std::string_view nam
     return value == when_false ? std::optional{false} : std::nullopt;
 }
 
+constexpr std::array<std::pair<HttpVersion, std::string_view>, 3> version_names = {{
+    {HttpVersion::http_1_0, "1.0"},
+    {HttpVersion::http_1_1, "1.1"},
+    {HttpVersion::http_2, "2.0"},
+}};
+
+std::string_view name_of(HttpVersion version) {
+    return version_names[static_cast<std::size_t>(version)].second;
+}
+
+std::optional<HttpVersion> version_named(std::string_view name) {
+    for (const auto& [version, its_name] : version_names) {
+        if (its_name == name) {
+            return version;
+        }
+    }
+    return std::nullopt;
+}
+
 // A space would end the target early, and a line end the request line.
 bool is_target(std::string_view text) {
     return !text.empty() && is_field_value(text) &&
@@ -86,8 +106,11 @@ Result<std::string_view> host_of(const RequestHead& head) {
         }
         host = field.value;
     }
-    // An empty Host is allowed, but says no more than none, and httpd answers 400 to it as well.
-    return host && !host->empty() ? *host : head.host_if_missing;
+    // httpd answers 400 to an HTTP/1.1 request with an empty Host as well as to one without.
+    if (!host || host->empty()) {
+        return Error{Error::Kind::malformed, "a request without a Host"};
+    }
+    return *host;
 }
 
 void append_field(std::string& text, std::string_view name, std::string_view value) {
@@ -125,7 +148,8 @@ std::string exchange_value(const ClientIdentity& identity) {
     std::string value = "client-port=" + std::to_string(identity.client_port);
     value += ";local-port=" + std::to_string(identity.local_port);
     value += identity.https ? ";scheme=https" : ";scheme=http";
-    value += identity.http_1_0 ? ";version=1.0" : ";version=1.1";
+    value += ";version=";
+    value += name_of(identity.version);
     return value;
 }
 
@@ -134,16 +158,16 @@ std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::stri
     const auto client_port = number_parameter<std::uint16_t>(exchange, "client-port");
     const auto local_port = number_parameter<std::uint16_t>(exchange, "local-port");
     const auto https = either_parameter(exchange, "scheme", "https", "http");
-    const auto http_1_0 = either_parameter(exchange, "version", "1.0", "1.1");
+    const auto version = version_named(parameter(exchange, "version").value_or(""));
 
     // One spelling for one address: what is logged and matched is then what was sent.
     if (!client || client->to_string() != proxied) {
         return std::nullopt;
     }
-    if (!client_port || !local_port || !https || !http_1_0) {
+    if (!client_port || !local_port || !https || !version) {
         return std::nullopt;
     }
-    return ClientIdentity{*client, *client_port, *local_port, *https, *http_1_0};
+    return ClientIdentity{*client, *client_port, *local_port, *https, *version};
 }
 
 std::string load_value(const LoadNews& news) {
@@ -196,7 +220,6 @@ Result<std::string> request_head_text(const RequestHead& head) {
         }
     }
     append_framing(text, head);
-    append_field(text, "Connection", "keep-alive");
     append_field(text, proxied_field, proxied_value(head.identity));
     append_field(text, exchange_field, exchange_value(head.identity));
     text.append("\r\n");

@@ -26,13 +26,16 @@ constexpr std::string_view declined_field = "Backhand-Declined";
 // Any field whose name begins with "Backhand-" is ours.
 bool is_our_field(std::string_view name);
 
+// What the client spoke; between the servers it is always HTTP/1.1.
+enum class HttpVersion : std::uint8_t { http_1_0, http_1_1, http_2 };
+
 // The client's connection as the forwarding server saw it, for the peer to restore.
 struct ClientIdentity {
     IpAddress client;
     std::uint16_t client_port = 0;
     std::uint16_t local_port = 0;  // the port the client connected to
     bool https = false;
-    bool http_1_0 = false;  // the client spoke HTTP/1.0
+    HttpVersion version = HttpVersion::http_1_1;
 
     friend bool operator==(const ClientIdentity&, const ClientIdentity&) = default;
 };
@@ -68,10 +71,6 @@ struct RequestHead {
     std::vector<HeaderField> fields;  // as received; filtered here
     ClientIdentity identity;
 
-    // Sent as Host if the client sent none: an HTTP/1.0 client need not, but the request goes on
-    // as HTTP/1.1, and a peer must answer 400 to one without.  The server's own name does.
-    std::string_view host_if_missing;
-
     enum class Body : std::uint8_t { none, length, chunked };
     Body body = Body::none;
     std::uint64_t length_bytes = 0;
@@ -84,9 +83,10 @@ bool is_hop_by_hop(std::string_view name);
 
 // The bytes to send: an HTTP/1.1 head, Host first.  Drops hop-by-hop fields, those named by
 // Connection (never Host), Content-Length, Expect, ours, and any whose name or value could be read
-// as more than one field; adds our framing, `Connection: keep-alive`, and the identity.
+// as more than one field; adds our framing and the identity.  The connection is kept alive, as is
+// the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said.
 // Error malformed: a method that is not a token, a target that is empty or holds white space or a
-// control character, more than one Host.  Sent on, the peer might see a request nobody made.
+// control character, not exactly one Host.  Sent on, the peer might see a request nobody made.
 Result<std::string> request_head_text(const RequestHead& head);
 
 }  // namespace backhand

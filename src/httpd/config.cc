@@ -25,6 +25,16 @@ void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner) {
     return merged;
 }
 
+void separate_server_configs(apr_pool_t* pool, server_rec* main_server) {
+    const ServerConfig& shared = server_config(main_server);
+    for (server_rec* server = main_server->next; server != nullptr; server = server->next) {
+        if (&server_config(server) == &shared) {
+            ap_set_module_config(server->module_config, &backhand_module,
+                                 create_server_config(pool, server));
+        }
+    }
+}
+
 ServerConfig& server_config(const server_rec* server) {
     return *static_cast<ServerConfig*>(
         ap_get_module_config(server->module_config, &backhand_module));

@@ -40,6 +40,7 @@ struct GlobalSettings {
 struct ServerConfig {
     GlobalSettings global;  // meaningful in the main server only
     std::vector<std::string> services;
+    bool has_chain = false;            // written somewhere within this server
     std::vector<SeedPlugin*> plugins;  // of chains written in this server; the chains own them
     std::uint64_t service_hash = 0;    // of the first service; set after the configuration is read
     Instance* instance = nullptr;      // nullptr: the module does nothing for this server
@@ -59,6 +60,10 @@ extern const command_rec directives[];
 void* create_server_config(apr_pool_t* pool, server_rec* server);
 void* create_directory_config(apr_pool_t* pool, char* path);
 void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner);
+
+// httpd lets a virtual host without a directive of ours share the main server's record; this gives
+// it one of its own.  Called once the configuration has been read.
+void separate_server_configs(apr_pool_t* pool, server_rec* main_server);
 
 ServerConfig& server_config(const server_rec* server);
 const DirectoryConfig& directory_config(const request_rec* r);

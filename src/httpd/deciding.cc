@@ -27,7 +27,8 @@ bool concerns_this_server(const request_rec* r) {
     constexpr std::string_view challenges = "/.well-known/acme-challenge/";
     const std::string_view handler = text_of(r->handler);
     return std::find(handlers.begin(), handlers.end(), handler) != handlers.end() ||
-           text_of(r->unparsed_uri).starts_with(challenges);
+           text_of(r->uri).starts_with(challenges) ||
+           text_of(r->parsed_uri.path).starts_with(challenges);
 }
 
 bool has_client_certificate(request_rec* r) {
@@ -41,11 +42,11 @@ bool may_be_forwarded(request_rec* r, const RequestState& state) {
     const bool plain_request = r->assbackwards == 0 && r->proxyreq != PROXYREQ_PROXY &&
                                r->method_number != M_CONNECT && r->method_number != M_TRACE &&
                                text_of(r->unparsed_uri) != "*" &&
-                               apr_table_get(r->headers_in, "Host") != nullptr &&
+                               !text_of(apr_table_get(r->headers_in, "Host")).empty() &&
                                apr_table_get(r->headers_in, "Upgrade") == nullptr;
     // A body that something here has read already cannot be passed on.
     const bool body_untouched = r->read_length == 0 && r->kept_body == nullptr;
-    return plain_request && body_untouched && !state.proxied && !state.local_granted &&
+    return plain_request && body_untouched && !state.proxied && !state.stays_here &&
            !concerns_this_server(r) && !has_client_certificate(r);
 }
 

@@ -37,6 +37,11 @@ const char* outside_any_section(const cmd_parms* cmd) {
     return ap_check_cmd_context(const_cast<cmd_parms*>(cmd), GLOBAL_ONLY);
 }
 
+// Relative to ServerRoot; empty if httpd can make no path of it.
+std::string_view absolute_path(const cmd_parms* cmd, const char* path) {
+    return text_of(ap_server_root_relative(cmd->pool, path));
+}
+
 GlobalSettings& global_settings(const cmd_parms* cmd) {
     return server_config(cmd->server).global;
 }
@@ -85,7 +90,10 @@ const char* set_socket_directory(cmd_parms* cmd, void*, const char* value) {
     if (const char* misplaced = outside_any_section(cmd)) {
         return misplaced;
     }
-    const std::string path = ap_server_root_relative(cmd->pool, value);
+    const std::string path{absolute_path(cmd, value)};
+    if (path.empty()) {
+        return expected(cmd, value, "the path of a directory");
+    }
     if (path.size() > socket_directory_bytes_max) {
         return complain(cmd, "\"" + path + "\" has " + std::to_string(path.size()) +
                                  " bytes: expected a directory of at most " +
@@ -102,7 +110,11 @@ const char* set_state_directory(cmd_parms* cmd, void*, const char* value) {
     if (const char* misplaced = outside_any_section(cmd)) {
         return misplaced;
     }
-    global_settings(cmd).state_directory = ap_server_root_relative(cmd->pool, value);
+    const std::string_view path = absolute_path(cmd, value);
+    if (path.empty()) {
+        return expected(cmd, value, "the path of a directory");
+    }
+    global_settings(cmd).state_directory = path;
     return nullptr;
 }
 
@@ -191,6 +203,10 @@ const char* add_service(cmd_parms* cmd, void*, const char* name) {
 
 Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
     auto& config = *static_cast<DirectoryConfig*>(directory);
+    // In .htaccess the server's record is shared by running requests; it is not written to then.
+    if (ap_check_cmd_context(const_cast<cmd_parms*>(cmd), NOT_IN_HTACCESS) == nullptr) {
+        server_config(cmd->server).has_chain = true;
+    }
     if (config.chain == nullptr) {
         config.chain = &make_in_pool<Chain>(cmd->pool);
     }
@@ -212,8 +228,12 @@ const char* add_function(cmd_parms* cmd, void* directory, const char* name, cons
 
 const char* add_plugin(cmd_parms* cmd, void* directory, const char* file, const char* function,
                        const char* argument) {
+    const std::string_view path = absolute_path(cmd, file);
+    if (path.empty()) {
+        return expected(cmd, file, "the path of a shared object");
+    }
     auto plugin = std::make_unique<SeedPlugin>(SeedPlugin::Source{
-        .file = ap_server_root_relative(cmd->pool, file),
+        .file = std::string(path),
         .function = function,
         .argument = std::string(text_of(argument)),
         .written_at =

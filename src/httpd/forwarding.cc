@@ -38,6 +38,7 @@ enum class Attempt {
     not_taken,  // the peer has not processed the request: try elsewhere
     stale,      // the same, because the connection was an old one: try this peer once more
     lost,       // the peer may have processed it, the answer is lost; may be repeated if idempotent
+    silent,     // a response may take so long and no longer; as long again would be too much
     broken_off,    // the response broke off after the client got some of it
     body_trouble,  // the client's body could not be read: Exchange::body_status() says why
 };
@@ -105,13 +106,10 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
     if (body_status_ != OK) {
         return body_status_;
     }
-    if (!describe_request()) {
+    if (!body_.untouched() || !describe_request()) {
         body_.put_back();
         return DECLINED;
     }
-    // A body that is streamed cannot be sent twice.
-    const bool repeatable = may_repeat_ && body_.complete();
-    bool lost = false;
     ServerView peer;
     for (const std::uint32_t slot_index : peers.first(std::min(peers.size(), peers_tried_max))) {
         if (!table_.view(slot_index, 0, monotonic_now(), peer)) {
@@ -131,13 +129,14 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
             case Attempt::stale:
             case Attempt::not_taken:
                 break;
+            case Attempt::silent:
+                return HTTP_GATEWAY_TIME_OUT;
             case Attempt::lost:
-                lost = true;
+                if (!may_repeat_ || body_.spent()) {
+                    count(Counter::forward_answered_502);
+                    return HTTP_BAD_GATEWAY;
+                }
                 break;
-        }
-        if (lost && !repeatable) {
-            count(Counter::forward_answered_502);
-            return HTTP_BAD_GATEWAY;
         }
     }
     count(Counter::served_here_after_failure);
@@ -152,7 +151,10 @@ bool Exchange::describe_request() {
     }
     head_.method = r_->method;
     head_.target = r_->unparsed_uri;
-    const apr_array_header_t* const fields = apr_table_elts(r_->headers_in);
+    // A chain in .htaccess may be all there is; then the fields as they are now have to do.
+    const apr_table_t* const received =
+        state_.received_fields != nullptr ? state_.received_fields : r_->headers_in;
+    const apr_array_header_t* const fields = apr_table_elts(received);
     const auto* const entries = reinterpret_cast<const apr_table_entry_t*>(fields->elts);
     head_.fields.reserve(static_cast<std::size_t>(fields->nelts));
     for (int index = 0; index < fields->nelts; ++index) {
@@ -163,7 +165,9 @@ bool Exchange::describe_request() {
         .client_port = r_->useragent_addr->port,
         .local_port = r_->connection->local_addr->port,
         .https = text_of(ap_http_scheme(r_)) == "https",
-        .http_1_0 = r_->proto_num < HTTP_VERSION(1, 1),
+        .version = r_->proto_num < HTTP_VERSION(1, 1)   ? HttpVersion::http_1_0
+                   : r_->proto_num < HTTP_VERSION(2, 0) ? HttpVersion::http_1_1
+                                                        : HttpVersion::http_2,
     };
     if (body_.present()) {
         head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
@@ -210,6 +214,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     if (response.is_declined()) {
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
+    }
+    if (attempt == Attempt::lost || attempt == Attempt::silent) {
+        table_.forward_failed(peer.slot_index, monotonic_now());
     }
     if (attempt == Attempt::answered && !response.is_committed()) {
         response.deliver();
@@ -321,7 +328,7 @@ Attempt Exchange::lost(const PeerConnection& connection, const ResponseRelay& re
     switch (error.kind) {
         case Error::Kind::timed_out:
             count(Counter::forward_timed_out);
-            break;
+            return Attempt::silent;
         case Error::Kind::malformed:
             count(Counter::forward_bad_response);
             break;

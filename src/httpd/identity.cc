@@ -18,6 +18,7 @@ namespace backhand::httpd {
 namespace {
 
 constexpr const char* wrapped_local_name = "backhand-wrapped-local";
+constexpr const char* wrapped_ssl_name = "backhand-wrapped-ssl";
 
 // A forwarder that has fallen silent is still believed while its last requests come in.
 constexpr Nanoseconds member_silence_max = std::chrono::seconds{10};
@@ -110,9 +111,11 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     if (identity.https) {
         apr_table_setn(r->subprocess_env, "HTTPS", "on");
     }
-    if (identity.http_1_0) {
-        // What applications and logs see; the framing is ours.
+    // What applications and logs see; the framing is ours.
+    if (identity.version == HttpVersion::http_1_0) {
         r->protocol = apr_pstrdup(r->pool, "HTTP/1.0");
+    } else if (identity.version == HttpVersion::http_2) {
+        r->protocol = apr_pstrdup(r->pool, "HTTP/2.0");
     }
     apr_table_setn(r->subprocess_env, "BACKHAND_VIA", connection->client_ip);
     // The limit is for clients; a forwarder's connection lives as long as it is of use.
@@ -154,10 +157,12 @@ int restore_client(request_rec* r) {
         state->declined = "unknown-member";
         return HTTP_SERVICE_UNAVAILABLE;
     }
+    // Passing it on could begin a circle of servers that do not know one another.
+    state->stays_here = true;
     instance.table.counters().add(Counter::proxied_header_removed);
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                  "removed %s from %s, which is no member of the cluster", proxied_field.data(),
-                  r->connection->client_ip);
+                  "removed %s from %s: malformed, or from no member of the cluster",
+                  proxied_field.data(), r->connection->client_ip);
     return DECLINED;
 }
 
@@ -185,44 +190,60 @@ const char* restored_ssl_variable(apr_pool_t*, server_rec*, conn_rec* connection
 
 namespace {
 
-const authz_provider* wrapped_local() {
+// The provider that ours stands in front of.
+const authz_provider* wrapped(const char* name) {
     return static_cast<const authz_provider*>(
-        ap_lookup_provider(AUTHZ_PROVIDER_GROUP, wrapped_local_name, AUTHZ_PROVIDER_VERSION));
+        ap_lookup_provider(AUTHZ_PROVIDER_GROUP, name, AUTHZ_PROVIDER_VERSION));
 }
 
 authz_status check_local(request_rec* r, const char* line, const void* parsed) noexcept {
-    const authz_provider* const original = wrapped_local();
+    const authz_provider* const original = wrapped(wrapped_local_name);
     RequestState* const state = state_of(r);
     if (original == nullptr || (state != nullptr && state->proxied)) {
         return AUTHZ_DENIED;
     }
     const authz_status status = original->check_authorization(r, line, parsed);
     if (state != nullptr && status == AUTHZ_GRANTED) {
-        state->local_granted = true;
+        state->stays_here = true;
     }
     return status;
 }
 
-const char* parse_local(cmd_parms* cmd, const char* line, const void** parsed) noexcept {
-    const authz_provider* const original = wrapped_local();
+authz_status check_ssl(request_rec* r, const char* line, const void* parsed) noexcept {
+    const authz_provider* const original = wrapped(wrapped_ssl_name);
+    const RequestState* const state = state_of(r);
+    if (state != nullptr && state->proxied && state->https) {
+        return AUTHZ_GRANTED;
+    }
+    return original == nullptr ? AUTHZ_DENIED : original->check_authorization(r, line, parsed);
+}
+
+template <const char* const& Name>
+const char* parse_wrapped(cmd_parms* cmd, const char* line, const void** parsed) noexcept {
+    const authz_provider* const original = wrapped(Name);
     return original == nullptr || original->parse_require_line == nullptr
                ? nullptr
                : original->parse_require_line(cmd, line, parsed);
 }
 
-constexpr authz_provider guarded_local = {&check_local, &parse_local};
+constexpr authz_provider guarded_local = {&check_local, &parse_wrapped<wrapped_local_name>};
+constexpr authz_provider guarded_ssl = {&check_ssl, &parse_wrapped<wrapped_ssl_name>};
+
+void wrap(apr_pool_t* pool, const char* name, const char* wrapped_name,
+          const authz_provider& guarded) {
+    const authz_provider* const original = wrapped(name);
+    if (original != nullptr && original != &guarded) {
+        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, wrapped_name, AUTHZ_PROVIDER_VERSION,
+                             original);
+        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, name, AUTHZ_PROVIDER_VERSION, &guarded);
+    }
+}
 
 }  // namespace
 
-int wrap_require_local(apr_pool_t* pool, apr_pool_t*, apr_pool_t*) {
-    const void* const original =
-        ap_lookup_provider(AUTHZ_PROVIDER_GROUP, "local", AUTHZ_PROVIDER_VERSION);
-    if (original != nullptr && original != &guarded_local) {
-        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, wrapped_local_name, AUTHZ_PROVIDER_VERSION,
-                             original);
-        ap_register_provider(pool, AUTHZ_PROVIDER_GROUP, "local", AUTHZ_PROVIDER_VERSION,
-                             &guarded_local);
-    }
+int wrap_requirements(apr_pool_t* pool, apr_pool_t*, apr_pool_t*) {
+    wrap(pool, "local", wrapped_local_name, guarded_local);
+    wrap(pool, "ssl", wrapped_ssl_name, guarded_ssl);
     return OK;
 }
 

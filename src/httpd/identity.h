@@ -21,8 +21,11 @@ int restored_is_ssl(conn_rec* connection);
 const char* restored_ssl_variable(apr_pool_t* pool, server_rec* server, conn_rec* connection,
                                   request_rec* r, const char* name);
 
-// Hook pre_config: wraps the provider behind `Require local`, which must never be satisfied by an
-// address that a peer reported: a client is local to the server it connected to, to no other.
-int wrap_require_local(apr_pool_t* pool, apr_pool_t*, apr_pool_t*);
+// Hook pre_config: stands in front of two providers of `Require`.
+//   local  is never satisfied by an address that a peer reported: a client is local to the server
+//   it
+//          connected to and to no other.  What it admits here is served here.
+//   ssl    is satisfied if the client had spoken TLS to the forwarder.
+int wrap_requirements(apr_pool_t* pool, apr_pool_t*, apr_pool_t*);
 
 }  // namespace backhand::httpd

@@ -85,6 +85,7 @@ public:
     // Set in post_config.
     ServerReport self;
     std::vector<std::string> services;
+    bool chains_exist = false;  // somewhere in the configuration, .htaccess files aside
     std::string socket_path;
     // Open in the parent as long as the configuration lives: a moderator that died is forked again
     // with them.

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "announce/datagram.h"
 #include "announce/socket.h"
 #include "base/text.h"
 #include "forward/pool_protocol.h"
@@ -90,24 +91,34 @@ std::string socket_directory_of(const GlobalSettings& settings, apr_pool_t* pool
                                              : settings.socket_directory;
 }
 
+// The user whom moderator and children run as.
+uid_t serving_user() {
+    return ::geteuid() == 0 ? ap_unixd_config.user_id : ::geteuid();
+}
+
 // What httpd's user must be able to write and nobody else.  The parent makes the directory and
-// never opens anything in it.
+// never opens anything in it; one that is there already is taken as it is or not at all.
 Status make_private_directory(const std::string& path) {
     std::error_code error;
-    std::filesystem::create_directories(path, error);
-    if (error) {
-        return Error{Error::Kind::system, error.message()};
+    if (std::filesystem::create_directories(path, error) && !error) {
+        if (::chmod(path.c_str(), 0700) == 0 &&
+            (::geteuid() != 0 ||
+             ::lchown(path.c_str(), serving_user(), ap_unixd_config.group_id) == 0)) {
+            return Done{};
+        }
+        return Error{Error::Kind::system, std::generic_category().message(errno)};
     }
 
     struct stat entry {};
 
-    if (::lstat(path.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
-        return Error{Error::Kind::system, "not a directory"};
+    if (error || ::lstat(path.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
+        return Error{Error::Kind::system, error ? error.message() : "it is no directory"};
     }
-    if (::chmod(path.c_str(), 0700) != 0 ||
-        (::geteuid() == 0 &&
-         ::lchown(path.c_str(), ap_unixd_config.user_id, ap_unixd_config.group_id) != 0)) {
-        return Error{Error::Kind::system, std::generic_category().message(errno)};
+    if (entry.st_uid != serving_user() || (entry.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return Error{Error::Kind::refused,
+                     "it exists, and is not httpd's user's alone: expected a path where nothing is "
+                     "yet, or a directory that belongs to httpd's User and that nobody else can "
+                     "write"};
     }
     return Done{};
 }
@@ -236,6 +247,7 @@ void collect_services(Instance& instance) {
                                              : std::string(server->server_hostname));
         }
         config.instance = &instance;
+        instance.chains_exist = instance.chains_exist || config.has_chain;
         config.service_hash = hash_ignoring_case(config.services.front());
         for (const std::string& service : config.services) {
             const bool known = std::any_of(all.begin(), all.end(), [&](const std::string& other) {
@@ -247,17 +259,25 @@ void collect_services(Instance& instance) {
         }
     }
     for (const std::string& service : all) {
-        if (!instance.self.add_service(service)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
-                         "more than %zu sites: \"%s\" and those after it are not announced and "
-                         "not balanced; name fewer with BackhandService",
-                         ServerReport::services_max, service.c_str());
-            break;
-        }
+        static_cast<void>(instance.self.add_service(service));
     }
 }
 
-void warn_if_unsigned(const Instance& instance) {
+void warn_of_traps(const Instance& instance) {
+    if (instance.settings().accept.empty()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                     "AcceptStats is not set: this server announces itself but believes nobody");
+    }
+    // As many names as the moderator's datagram will have room for.
+    ServerReport announced;
+    static_cast<void>(
+        decode_datagram(encode_datagram(instance.self, instance.services), announced));
+    if (announced.services_count < instance.services.size()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                     "%zu sites do not fit an announcement: \"%s\" and those after it are not "
+                     "balanced; name fewer or shorter ones with BackhandService",
+                     instance.services.size(), instance.services[announced.services_count].c_str());
+    }
     if (!instance.self.load.contact.address.is_loopback()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
                      "announcements are not signed: every host that AcceptStats admits can join "
@@ -316,13 +336,14 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     instance.socket_path = pool_socket_path(socket_directory);
     fill_self(instance, *contact);
     collect_services(instance);
-    warn_if_unsigned(instance);
+    warn_of_traps(instance);
     return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
 }
 
 }  // namespace
 
 int check_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
+    separate_server_configs(pconf, main_server);
     for (server_rec* server = main_server; server != nullptr; server = server->next) {
         for (const SeedPlugin* plugin : server_config(server).plugins) {
             const std::string trouble = try_plugin(*plugin, pconf, main_server);

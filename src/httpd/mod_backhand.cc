@@ -28,7 +28,7 @@ void register_hooks(apr_pool_t*) {
     // ---- Starting ----
 
     // Once every module has registered its providers and before any Require is read.
-    ap_hook_pre_config(&Guarded<&wrap_require_local>::call, nullptr, nullptr, APR_HOOK_LAST);
+    ap_hook_pre_config(&Guarded<&wrap_requirements>::call, nullptr, nullptr, APR_HOOK_LAST);
     ap_hook_check_config(&Guarded<&check_config>::call, nullptr, nullptr, APR_HOOK_LAST);
     // After the listeners are open: peers are told the first plain one.
     ap_hook_post_config(&Guarded<&set_up>::call, nullptr, nullptr, APR_HOOK_LAST);
@@ -45,6 +45,9 @@ void register_hooks(apr_pool_t*) {
     // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
     ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
                               APR_HOOK_REALLY_FIRST);
+    // Before mod_headers and others change what the client sent: the peer's will do so again.
+    ap_hook_translate_name(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
+                           APR_HOOK_REALLY_FIRST);
     // After access control, rewriting and the choice of handler; before any handler.
     ap_hook_handler(&Guarded<&decide_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(&Guarded<&show_report>::call, nullptr, nullptr, APR_HOOK_MIDDLE);

@@ -59,8 +59,13 @@ int RequestBody::prefetch() {
     return OK;
 }
 
+bool RequestBody::untouched() const {
+    return !complete_ || !length_known_ || length_bytes_ == prefetched_.size();
+}
+
 int RequestBody::read_on(std::string& piece) {
     piece.clear();
+    spent_ = true;
     while (!complete_ && piece.empty()) {
         const int status = read_into(piece, piece_bytes_max);
         if (status != OK) {

@@ -31,10 +31,16 @@ public:
 
     std::string_view prefetched() const { return prefetched_; }
 
+    // Some of it has been handed out by read_on(): it cannot be sent again, nor put back.
+    bool spent() const { return spent_; }
+
     // The Content-Length the client gave, or what was read; only meaningful if known_length().
     bool known_length() const { return complete_ || length_known_; }
 
     std::uint64_t length_bytes() const { return complete_ ? prefetched_.size() : length_bytes_; }
+
+    // False if something else on this server has read the body, or part of it, before us.
+    bool untouched() const;
 
     // The next piece after prefetched(), empty at the end.  Returns OK or a status as above.
     int read_on(std::string& piece);
@@ -52,6 +58,7 @@ private:
     bool present_ = false;
     bool complete_ = false;
     bool length_known_ = false;
+    bool spent_ = false;
     std::uint64_t length_bytes_ = 0;
 };
 

@@ -63,10 +63,10 @@ apr_status_t count_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) {
     request_rec* const r = filter->r;
     const bool ended = guard(
         [&] {
-            // The first call comes before the head is made; later ones find the news in place.
-            if ((state.proxied || state.declined != nullptr) &&
-                apr_table_get(r->headers_out, load_field.data()) == nullptr) {
+            // The first call comes before the head is made.
+            if ((state.proxied || state.declined != nullptr) && !state.news_added) {
                 add_news(r, state);
+                state.news_added = true;
             }
             return ends_response(brigade);
         },
@@ -117,6 +117,14 @@ int attach_state(request_rec* r) {
     // Added before httpd's own protocol filters, so it is called before the head is made.
     ap_add_output_filter(count_filter_name, state, r, r->connection);
     return OK;
+}
+
+int keep_received_fields(request_rec* r) {
+    RequestState* const state = r->main == nullptr && r->prev == nullptr ? state_of(r) : nullptr;
+    if (state != nullptr && state->instance->chains_exist && !state->proxied) {
+        state->received_fields = apr_table_copy(r->pool, r->headers_in);
+    }
+    return DECLINED;
 }
 
 int end_count(request_rec* r) {

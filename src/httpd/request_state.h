@@ -21,8 +21,11 @@ struct RequestState {
     Counted counted = Counted::nothing;
     bool proxied = false;            // it came from a peer, on a client's behalf
     bool https = false;              // and that client had spoken TLS
-    bool local_granted = false;      // `Require local` let it in: only this server can serve it
     const char* declined = nullptr;  // why this server sends it back to the peer
+    bool news_added = false;         // the response carries our load
+    bool stays_here = false;         // whatever the chain says
+    // What the client sent, before this server's modules changed it for their own use.
+    const apr_table_t* received_fields = nullptr;
 
     // Changes what the request counts as.
     void count_as(Counted what);
@@ -34,6 +37,10 @@ RequestState* state_of(const request_rec* r);
 
 // Hook create_request: attaches the state and the filter that sees the response's end.
 int attach_state(request_rec* r);
+
+// Hook translate_name, before all others: keeps the fields as received, for a peer whose modules
+// will change them again.
+int keep_received_fields(request_rec* r);
 
 // Hook log_transaction: the request is over, however it ended.
 int end_count(request_rec* r);

@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstring>
 #include <ctime>
+#include <mutex>
 #include <system_error>
 #include <utility>
 
@@ -20,6 +21,9 @@ APLOG_USE_MODULE(backhand);
 namespace backhand::httpd {
 
 namespace {
+
+// One for all: two lines may name the same object, which has one `serverstats`.
+constinit std::mutex turns;
 
 int saturate(std::uint64_t value) {
     return static_cast<int>(std::min<std::uint64_t>(value, INT_MAX));
@@ -117,7 +121,7 @@ void SeedPlugin::apply(CandidacySet& set, const DecisionContext& context) const 
     auto* const r = static_cast<request_rec*>(context.request.native);
     const std::uint32_t slots_max = context.table.size().slots_max;
 
-    const std::lock_guard turn{turn_};
+    const std::lock_guard turn{turns};
     statistics_.resize(slots_max);
     for (const ServerView& server : set.servers()) {
         const auto report = context.table.report(server.slot_index);

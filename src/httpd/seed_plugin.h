@@ -10,7 +10,6 @@
 #pragma once
 
 #include <atomic>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -56,7 +55,6 @@ private:
     Function function_ = nullptr;
     serverstat** serverstats_ = nullptr;  // the plug-in's global
 
-    mutable std::mutex turn_;
     mutable std::vector<serverstat> statistics_;  // by slot
     mutable std::vector<int> slots_;
     mutable std::string argument_;  // the prototype lets the function write to it

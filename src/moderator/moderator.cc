@@ -41,7 +41,6 @@ constexpr double jitter = 0.25;
 // A large cluster announces less often: every server hears all the others.
 constexpr Milliseconds interval_per_server{1};
 
-constexpr Milliseconds arriba_cpu_time{100};
 constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
 constexpr int datagrams_per_wakeup_max = 256;
 
@@ -51,6 +50,7 @@ public:
         : settings_(std::move(settings)),
           table_(table),
           parent_(::getppid()),
+          configured_interval_(settings_.self.load.interval_ms),
           random_(std::random_device{}()),
           timer_(loop_),
           signals_(loop_, SIGTERM, SIGINT) {}
@@ -85,6 +85,7 @@ private:
     ModeratorSettings settings_;
     const ClusterTable table_;
     const pid_t parent_;
+    const Milliseconds configured_interval_;
     std::uint64_t epoch_ = 0;
     Random random_;
 
@@ -146,7 +147,7 @@ void Moderator::start_arriba() {
     }
     arriba_thread_ = std::jthread{[this, path, model] {
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
-        arriba_ = measure_arriba(arriba_cpu_time);
+        arriba_ = measure_arriba();
         if (const auto saved = save_arriba(path, model, arriba_); !saved) {
             log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
         }
@@ -219,6 +220,8 @@ void Moderator::measure(InFlight in_flight) {
     const WorkerCounts workers = settings_.count_workers();
     LoadReport& load = settings_.self.load;
     load.measurement = table_.next_measurement();
+    load.interval_ms = static_cast<std::uint32_t>(
+        std::max(configured_interval_, interval_per_server * table_.slots_used()).count());
     load.received_at = monotonic_now();
     load.arriba = arriba_;
     load.load_permille = machine.load_permille;
@@ -247,8 +250,7 @@ void Moderator::announce() {
 }
 
 void Moderator::schedule_announcement(MonotonicTime now) {
-    const Nanoseconds base = std::max(Milliseconds{settings_.self.load.interval_ms},
-                                      interval_per_server * table_.slots_used());
+    const Nanoseconds base = Milliseconds{settings_.self.load.interval_ms};
     const double factor = 1 - jitter + 2 * jitter * random_.fraction();
     announce_at_ = now + static_cast<MonotonicTime>(static_cast<double>(base.count()) * factor);
 }

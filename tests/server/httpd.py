@@ -267,6 +267,12 @@ Include {HERE}/conf/site.conf
                 return entry
         return None
 
+    def peers_in_order(self):
+        """The other servers in the order of their slots here, which is the order a set begins with."""
+        slots = {entry["contact"]: entry["slot"] for entry in self.report()["servers"]}
+        others = [server for server in self.cluster.servers if server is not self]
+        return sorted(others, key=lambda server: slots[server.contact])
+
     def log(self, token=None, path=None):
         """The access log, or the lines of it about one request's token or one path."""
         try:

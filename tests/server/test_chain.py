@@ -88,6 +88,12 @@ def cluster():
         yield running.wait_until_complete()
 
 
+@pytest.fixture(scope="module")
+def ordered(cluster):
+    """The first server, and its peers in the order in which its sets begin."""
+    return [cluster.servers[0], *cluster.servers[0].peers_in_order()]
+
+
 def peers_of(server, target, count=1, status=200):
     """Where the server forwarded each of so many requests; "-" for those it served itself."""
     peers = []
@@ -107,8 +113,8 @@ def test_every_chain_serves_the_page(cluster, name):
 
 
 @pytest.mark.parametrize("name", ["first-peer", "no-argument", "remove-only"])
-def test_the_head_of_the_set_gets_the_request(cluster, name):
-    first, second, *_ = cluster.servers
+def test_the_head_of_the_set_gets_the_request(ordered, name):
+    first, second, *_ = ordered
 
     assert peers_of(first, f"/chains/{name}/small.html", 10) == [second.contact] * 10
 
@@ -118,26 +124,26 @@ def test_self_first_or_an_empty_set_means_here(cluster, name):
     assert peers_of(cluster.servers[0], f"/chains/{name}/small.html", 10) == ["-"] * 10
 
 
-def test_by_random_reaches_every_peer(cluster):
-    first, *others = cluster.servers
+def test_by_random_reaches_every_peer(ordered):
+    first, *others = ordered
 
     assert set(peers_of(first, "/chains/random/small.html", 80)) == {server.contact for server in others}
 
 
-def test_by_log_window_keeps_one_of_three(cluster):
-    first, second, *_ = cluster.servers
+def test_by_log_window_keeps_one_of_three(ordered):
+    first, second, *_ = ordered
 
     assert peers_of(first, "/chains/log-window/small.html", 20) == [second.contact] * 20
 
 
-def test_by_window_keeps_as_many_as_it_is_told(cluster):
-    first, second, third, _ = cluster.servers
+def test_by_window_keeps_as_many_as_it_is_told(ordered):
+    first, second, third, _ = ordered
 
     assert set(peers_of(first, "/chains/window-of-two/small.html", 40)) == {second.contact, third.contact}
 
 
-def test_by_in_flight_avoids_the_busy_server(cluster):
-    first, second, *_ = cluster.servers
+def test_by_in_flight_avoids_the_busy_server(ordered):
+    first, second, *_ = ordered
     waiting = Waiting(second, "busy", 3, path="/served-here")
     wait_until("the first knows that the second is busy", lambda: first.sees(second)["serving"] == 3)
 
@@ -147,15 +153,15 @@ def test_by_in_flight_avoids_the_busy_server(cluster):
 
 @pytest.mark.parametrize("path, forwarded",
                          [("off", False), ("replaced", False), ("untouched", True), ("theory", False)])
-def test_a_section_with_a_chain_replaces_the_inherited_one_and_others_leave_it(cluster, path, forwarded):
-    first, second, *_ = cluster.servers
+def test_a_section_with_a_chain_replaces_the_inherited_one_and_others_leave_it(ordered, path, forwarded):
+    first, second, *_ = ordered
     expected = second.contact if forwarded else "-"
 
     assert peers_of(first, f"/chains/first-peer/folder/{path}", 5) == [expected] * 5
 
 
-def test_a_dry_run_decides_and_counts_and_serves_here(cluster):
-    first, second, *_ = cluster.servers
+def test_a_dry_run_decides_and_counts_and_serves_here(ordered):
+    first, second, *_ = ordered
     before, arrived = first.counters(), second.counters()["proxied_accepted"]
 
     assert peers_of(first, "/chains/dry-run/small.html", 10) == ["-"] * 10
@@ -165,8 +171,8 @@ def test_a_dry_run_decides_and_counts_and_serves_here(cluster):
     assert second.counters()["proxied_accepted"] == arrived
 
 
-def test_a_dry_run_can_be_ended_in_a_deeper_section(cluster):
-    first, second, *_ = cluster.servers
+def test_a_dry_run_can_be_ended_in_a_deeper_section(ordered):
+    first, second, *_ = ordered
 
     assert peers_of(first, "/chains/dry-run/folder/practice", 5) == [second.contact] * 5
 
@@ -183,8 +189,8 @@ def test_decisions_and_their_outcomes_are_counted(cluster):
     assert after["served_here_by_choice"] == before["served_here_by_choice"] + 5
 
 
-def test_a_folder_may_have_a_chain_of_its_own(cluster):
-    first, second, *_ = cluster.servers
+def test_a_folder_may_have_a_chain_of_its_own(ordered):
+    first, second, *_ = ordered
 
     assert peers_of(first, "/by-folder/forwarded/page.html", 3) == [second.contact] * 3
     assert peers_of(first, "/by-folder/forwarded/but-not-here/page.html", 3) == ["-"] * 3
@@ -226,9 +232,9 @@ Alias "/{path}" "${{SITE}}/htdocs"
 
     with Cluster("event", size=3, chain=SERVE_HERE, site_lines=named("third", "^node3") + named("anyone", "o") +
                  named("nobody", "^nobody$")) as cluster:
-        first, second, third = cluster.servers
+        first = cluster.servers[0]
         cluster.wait_until_complete()
-        names = {server.contact: first.sees(server)["name"] for server in (second, third)}
+        names = {server.contact: first.sees(server)["name"] for server in first.peers_in_order()}
 
         matching = [contact for contact, name in names.items() if re.search("^node3", name)] or ["-"]
         assert peers_of(first, "/third/small.html", 5) == matching[:1] * 5
