@@ -65,7 +65,7 @@ unit_tests() {
 fuzz() {
     local corpus
     corpus=$(mktemp -d)
-    build/fuzz/tests/"$1" -max_total_time="$2" -max_len=2048 -print_final_stats=0 -verbosity=0 "$corpus"
+    build/fuzz/"$1" -max_total_time="$2" -max_len=2048 -print_final_stats=0 -verbosity=0 "$corpus"
     local status=$?
     rm -rf "$corpus"
     return $status
@@ -74,7 +74,6 @@ fuzz() {
 mkdir -p build
 suite "release build" build release
 pytest_suite "structure of the tree" tests/structure
-unit_tests release
 pytest_suite "whole servers" tests/server
 suite "build with sanitizers" build dev
 unit_tests dev

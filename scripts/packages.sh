@@ -1,14 +1,13 @@
 # shellcheck shell=bash
 # What ./demo.sh and ./test.sh need from Debian, and how they get it.  Sourced, not run.
 
-# The build makes the unit tests, too, hence GoogleTest.
 # shellcheck disable=SC2034  # used by those who source this
 packages_to_build=(apache2 apache2-dev g++ cmake ninja-build ccache nlohmann-json3-dev libasio-dev
-    libcli11-dev libssl-dev libcurl4-openssl-dev libgtest-dev libgmock-dev python3)
+    libcli11-dev libssl-dev libcurl4-openssl-dev python3)
 
 # The fuzzers are clang's; the whole-server tests are run by Debian's own python.
 # shellcheck disable=SC2034
-packages_to_test=(clang libclang-rt-14-dev python3-pytest python3-requests openssl perl)
+packages_to_test=(libgtest-dev libgmock-dev clang libclang-rt-14-dev python3-pytest python3-requests openssl perl)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
