@@ -364,8 +364,19 @@ void ClusterTable::forward_began(std::uint32_t slot_index) const {
     slot(slot_index).sent_since.fetch_add(1, std::memory_order_relaxed);
 }
 
+// Never below zero: forget_forwards() may have come between.
 void ClusterTable::forward_ended(std::uint32_t slot_index) const {
-    slot(slot_index).in_flight.fetch_sub(1, std::memory_order_relaxed);
+    std::atomic<std::uint32_t>& in_flight = slot(slot_index).in_flight;
+    std::uint32_t count = in_flight.load(std::memory_order_relaxed);
+    while (count != 0 &&
+           !in_flight.compare_exchange_weak(count, count - 1, std::memory_order_relaxed)) {
+    }
+}
+
+void ClusterTable::forget_forwards() const {
+    for (std::uint32_t index = 0; index < slots_used(); ++index) {
+        slot(index).in_flight.store(0, std::memory_order_relaxed);
+    }
 }
 
 void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id,
@@ -390,6 +401,9 @@ void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id,
 
 void ClusterTable::forward_failed(std::uint32_t slot_index, MonotonicTime now) const {
     Slot& target = slot(slot_index);
+    if (is_ejected(slot_index, now)) {
+        return;  // requests that failed together are one failure
+    }
     const std::uint32_t failures = target.failures.fetch_add(1, std::memory_order_relaxed);
     const Nanoseconds pause =
         std::min(ejection_first * (1U << std::min(failures, 5U)), ejection_longest);

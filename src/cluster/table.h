@@ -155,6 +155,9 @@ public:
     void forward_began(std::uint32_t slot_index) const;
     void forward_ended(std::uint32_t slot_index) const;
 
+    // Nothing is being forwarded: takes away what children that died have left behind.
+    void forget_forwards() const;
+
     // News that came back with a response.  Ignored if from another boot, or older than what is
     // known.
     void refresh(std::uint32_t slot_index, std::uint64_t boot_id, std::uint64_t measurement,

@@ -107,8 +107,10 @@ UniqueFd PeerConnections::take_pooled(const ServerView& peer) {
     pollfd answer_arrives{.fd = pool_socket_.get(), .events = POLLIN, .revents = 0};
     if (!send_message(pool_socket_.get(), question) ||
         ::poll(&answer_arrives, 1, static_cast<int>(pool_answer_limit.count())) != 1) {
-        // An answer that comes too late must not be taken for that to a later question.
+        // An answer that comes too late must not be taken for that to a later question.  Nobody
+        // else need ask until the moderator is heard again.
         pool_socket_.reset();
+        table_.set_pooled_connections(peer.slot_index, 0);
         return UniqueFd{};
     }
     auto answer = receive_message(pool_socket_.get());
@@ -122,8 +124,9 @@ UniqueFd PeerConnections::take_pooled(const ServerView& peer) {
 }
 
 void PeerConnections::give_to_pool(const ServerView& peer, UniqueFd socket) {
-    const std::lock_guard lock{pool_mutex_};
-    if (!table_.moderator_alive(monotonic_now()) || !reach_moderator()) {
+    // Whoever holds it may be waiting for an answer.  A connection is not worth waiting for.
+    const std::unique_lock lock{pool_mutex_, std::try_to_lock};
+    if (!lock.owns_lock() || !table_.moderator_alive(monotonic_now()) || !reach_moderator()) {
         return;
     }
     const PoolMessage gift{

@@ -37,6 +37,11 @@ short wait_for(int socket, short events, Nanoseconds limit) {
     }
 }
 
+// Ports, memory or descriptors that this host lacks say nothing about the peer.
+bool is_our_own_trouble(int error) {
+    return error == EADDRNOTAVAIL || error == ENOBUFS || error == ENOMEM || error == EAGAIN;
+}
+
 // Binding to an address this host does not have is no error: behind address translation the contact
 // that peers know is not ours.
 void bind_source(const UniqueFd& socket, const IpAddress& source) {
@@ -65,7 +70,8 @@ Result<UniqueFd> connect_to(const Endpoint& peer, const IpAddress& source, Nanos
         return socket;
     }
     if (errno != EINPROGRESS) {
-        return failure(Error::Kind::unavailable, errno);
+        return failure(is_our_own_trouble(errno) ? Error::Kind::system : Error::Kind::unavailable,
+                       errno);
     }
     if (wait_for(socket.get(), POLLOUT, limit) == 0) {
         return failure(Error::Kind::timed_out, ETIMEDOUT);

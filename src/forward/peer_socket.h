@@ -16,7 +16,8 @@
 namespace backhand {
 
 // Connects to `peer`.  The connection comes from `source` if this host has that address, because
-// peers recognise us by it.  Error unavailable (refused, unreachable) or timed_out.
+// peers recognise us by it.  Error unavailable (refused, unreachable), timed_out, or system (this
+// host's own trouble, which says nothing about the peer).
 Result<UniqueFd> connect_to(const Endpoint& peer, const IpAddress& source, Nanoseconds limit);
 
 // True if the peer has neither closed nor sent anything: the connection is fit for a request.

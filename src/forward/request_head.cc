@@ -147,6 +147,7 @@ std::string proxied_value(const ClientIdentity& identity) {
 std::string exchange_value(const ClientIdentity& identity) {
     std::string value = "client-port=" + std::to_string(identity.client_port);
     value += ";local-port=" + std::to_string(identity.local_port);
+    value += ";site=" + std::to_string(identity.site);
     value += identity.https ? ";scheme=https" : ";scheme=http";
     value += ";version=";
     value += name_of(identity.version);
@@ -157,6 +158,7 @@ std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::stri
     const auto client = IpAddress::parse(proxied);
     const auto client_port = number_parameter<std::uint16_t>(exchange, "client-port");
     const auto local_port = number_parameter<std::uint16_t>(exchange, "local-port");
+    const auto site = number_parameter<std::uint64_t>(exchange, "site");
     const auto https = either_parameter(exchange, "scheme", "https", "http");
     const auto version = version_named(parameter(exchange, "version").value_or(""));
 
@@ -164,10 +166,10 @@ std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::stri
     if (!client || client->to_string() != proxied) {
         return std::nullopt;
     }
-    if (!client_port || !local_port || !https || !version) {
+    if (!client_port || !local_port || !site || !https || !version) {
         return std::nullopt;
     }
-    return ClientIdentity{*client, *client_port, *local_port, *https, *version};
+    return ClientIdentity{*client, *client_port, *local_port, *site, *https, *version};
 }
 
 std::string load_value(const LoadNews& news) {

@@ -34,6 +34,7 @@ struct ClientIdentity {
     IpAddress client;
     std::uint16_t client_port = 0;
     std::uint16_t local_port = 0;  // the port the client connected to
+    std::uint64_t site = 0;        // hash_ignoring_case of the site the request is for
     bool https = false;
     HttpVersion version = HttpVersion::http_1_1;
 
@@ -43,7 +44,7 @@ struct ClientIdentity {
 // Value of Backhand-Proxied: the client's address.
 std::string proxied_value(const ClientIdentity& identity);
 
-// Value of Backhand-Exchange: "client-port=51234;local-port=443;scheme=https;version=1.0".
+// Value of Backhand-Exchange: "client-port=51234;local-port=443;site=17;scheme=https;version=1.0".
 std::string exchange_value(const ClientIdentity& identity);
 
 // The identity the two values describe; nullopt if either is not exactly of the form above: an

@@ -37,6 +37,13 @@ bool has_client_certificate(request_rec* r) {
     return !verified.empty() && verified != "NONE";
 }
 
+// Ours come on top, and the peer has the same LimitRequestFields.
+bool has_room_for_our_fields(const request_rec* r) {
+    constexpr int ours_max = 4;
+    const int limit = r->server->limit_req_fields;
+    return limit == 0 || apr_table_elts(r->headers_in)->nelts + ours_max <= limit;
+}
+
 // Whether the request could be served by a peer as well as by this server.
 bool may_be_forwarded(request_rec* r, const RequestState& state) {
     const bool plain_request = r->assbackwards == 0 && r->proxyreq != PROXYREQ_PROXY &&
@@ -46,8 +53,13 @@ bool may_be_forwarded(request_rec* r, const RequestState& state) {
                                apr_table_get(r->headers_in, "Upgrade") == nullptr;
     // A body that something here has read already cannot be passed on.
     const bool body_untouched = r->read_length == 0 && r->kept_body == nullptr;
-    return plain_request && body_untouched && !state.proxied && !state.stays_here &&
-           !concerns_this_server(r) && !has_client_certificate(r);
+    return plain_request && body_untouched && has_room_for_our_fields(r) && !state.proxied &&
+           !state.stays_here && !concerns_this_server(r) && !has_client_certificate(r);
+}
+
+// Those that httpd could still start do not count: it may be unable to.
+std::uint32_t running_workers(const LoadReport& load) {
+    return std::min(load.workers_max, load.workers_busy + load.workers_idle);
 }
 
 // At most half of the workers may wait for peers: two servers that fill each other's workers would
@@ -61,7 +73,7 @@ public:
         ServerView self;
         taken_ = state_.instance->child->cell != nullptr &&
                  table.view(self_slot, 0, monotonic_now(), self) &&
-                 table.in_flight().forwarding <= self.load.workers_max / 2;
+                 table.in_flight().forwarding <= running_workers(self.load) / 2;
     }
 
     ForwardingPlace(const ForwardingPlace&) = delete;

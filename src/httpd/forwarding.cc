@@ -38,7 +38,7 @@ enum class Attempt {
     not_taken,  // the peer has not processed the request: try elsewhere
     stale,      // the same, because the connection was an old one: try this peer once more
     lost,       // the peer may have processed it, the answer is lost; may be repeated if idempotent
-    silent,     // a response may take so long and no longer; as long again would be too much
+    silent,     // the same, because the time a response may take is over
     broken_off,    // the response broke off after the client got some of it
     body_trouble,  // the client's body could not be read: Exchange::body_status() says why
 };
@@ -130,13 +130,15 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
             case Attempt::not_taken:
                 break;
             case Attempt::silent:
-                return HTTP_GATEWAY_TIME_OUT;
             case Attempt::lost:
                 if (!may_repeat_ || body_.spent()) {
                     count(Counter::forward_answered_502);
-                    return HTTP_BAD_GATEWAY;
+                    return attempt == Attempt::silent ? HTTP_GATEWAY_TIME_OUT : HTTP_BAD_GATEWAY;
                 }
                 break;
+        }
+        if (attempt == Attempt::silent) {
+            break;  // no more peers: the client has waited long enough
         }
     }
     count(Counter::served_here_after_failure);
@@ -164,6 +166,7 @@ bool Exchange::describe_request() {
         .client = *client,
         .client_port = r_->useragent_addr->port,
         .local_port = r_->connection->local_addr->port,
+        .site = server_config(r_->server).service_hash,
         .https = text_of(ap_http_scheme(r_)) == "https",
         .version = r_->proto_num < HTTP_VERSION(1, 1)   ? HttpVersion::http_1_0
                    : r_->proto_num < HTTP_VERSION(2, 0) ? HttpVersion::http_1_1
@@ -189,7 +192,9 @@ Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
                       peer.load.contact.to_string().c_str(), connection.error().detail.c_str());
         count(connection.error().kind == Error::Kind::timed_out ? Counter::forward_timed_out
                                                                 : Counter::forward_connect_failed);
-        table_.forward_failed(peer.slot_index, monotonic_now());
+        if (connection.error().kind != Error::Kind::system) {
+            table_.forward_failed(peer.slot_index, monotonic_now());
+        }
         return Attempt::not_taken;
     }
     const ForwardingCount counted{table_, peer.slot_index};
@@ -215,7 +220,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
     }
-    if (attempt == Attempt::lost || attempt == Attempt::silent) {
+    // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
+    // dropping it without a word is.
+    if (attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()) {
         table_.forward_failed(peer.slot_index, monotonic_now());
     }
     if (attempt == Attempt::answered && !response.is_committed()) {

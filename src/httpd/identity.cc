@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/text.h"
 #include "forward/request_head.h"
 #include "httpd/apache.h"
 #include "httpd/guard.h"
@@ -101,6 +102,13 @@ void choose_virtual_host(request_rec* r, std::uint16_t local_port) {
     connection->vhost_lookup_data = own_names;
 }
 
+bool offers_site(const server_rec* server, std::uint64_t site) {
+    const std::vector<std::string>& services = server_config(server).services;
+    return std::any_of(services.begin(), services.end(), [site](const std::string& service) {
+        return hash_ignoring_case(service) == site;
+    });
+}
+
 void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) {
     conn_rec* const connection = r->connection;
     state.proxied = true;
@@ -148,7 +156,13 @@ int restore_client(request_rec* r) {
     const bool accepted = identity && sender && instance.settings().accept.contains(*sender);
     if (accepted && instance.table.is_live_member(*sender, monotonic_now(), member_silence_max)) {
         adopt(r, *state, *identity);
-        return OK;
+        if (offers_site(r->server, identity->site)) {
+            return OK;
+        }
+        // The virtual hosts of the two servers differ more than their names show.
+        instance.table.counters().add(Counter::proxied_declined);
+        state->declined = "other-site";
+        return HTTP_SERVICE_UNAVAILABLE;
     }
     if (accepted) {
         // Probably a member we have not heard of yet.  Serving it as the forwarder's own request

@@ -163,7 +163,14 @@ Result<ClusterTable> obtain_table(ProcessRecord& process, ClusterTable::Size siz
                      explain_errno("no shared memory for " + std::to_string(size.slots_max) +
                                    " servers (BackhandMaxServers)")};
     }
-    // The old mapping stays: children of the previous generation still count in it.
+    if (process.table_memory != nullptr) {
+        // Ends the moderator that writes to the old one; children of the previous generation keep
+        // their own mapping of it.
+        if (const auto old = ClusterTable::attach(process.table_memory)) {
+            old->become_writer();
+        }
+        ::munmap(process.table_memory, process.table_bytes);
+    }
     process.table_memory = memory;
     process.table_bytes = bytes;
     return ClusterTable::create(memory, size);
@@ -387,10 +394,11 @@ apr_status_t leave_child(void* data) noexcept {
     return APR_SUCCESS;
 }
 
+// Few: what one child keeps, the others cannot use; the rest goes to the pool.
 std::size_t cached_connections_per_peer() {
     int is_threaded = AP_MPMQ_NOT_SUPPORTED;
     ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    return is_threaded == AP_MPMQ_NOT_SUPPORTED ? 1 : 8;
+    return is_threaded == AP_MPMQ_NOT_SUPPORTED ? 1 : 2;
 }
 
 void open_plugins(const server_rec* main_server) {

@@ -45,9 +45,10 @@ void register_hooks(apr_pool_t*) {
     // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
     ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
                               APR_HOOK_REALLY_FIRST);
-    // Before mod_headers and others change what the client sent: the peer's will do so again.
-    ap_hook_translate_name(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
-                           APR_HOOK_REALLY_FIRST);
+    // Once this server's own proxies have been accounted for, before mod_cache and mod_headers put
+    // in what the peer's will put in again.
+    ap_hook_post_read_request(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
+                              APR_HOOK_REALLY_LAST);
     // After access control, rewriting and the choice of handler; before any handler.
     ap_hook_handler(&Guarded<&decide_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(&Guarded<&show_report>::call, nullptr, nullptr, APR_HOOK_MIDDLE);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,7 +90,8 @@ void close_listening_sockets() {
 }
 
 void forget_parents_signals() {
-    for (const int signal : {SIGHUP, AP_SIG_GRACEFUL, AP_SIG_GRACEFUL_STOP, SIGPIPE}) {
+    for (const int signal :
+         {SIGHUP, AP_SIG_GRACEFUL, AP_SIG_GRACEFUL_STOP, SIGPIPE, retire_signal}) {
         std::signal(signal, SIG_IGN);
     }
     for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGSEGV, SIGBUS, SIGABRT, SIGILL}) {
@@ -100,6 +102,15 @@ void forget_parents_signals() {
     ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
 }
 
+// The pool holds a descriptor for each idle connection.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 Milliseconds pause_after(int failures) {
     return failures == 0 ? Milliseconds{0}
                          : pause_first * (1 << std::min(failures - 1, doublings_max));
@@ -108,6 +119,7 @@ Milliseconds pause_after(int failures) {
 [[noreturn]] void live_as_moderator(Instance& instance) {
     ::prctl(PR_SET_NAME, process_name);
     forget_parents_signals();
+    raise_descriptor_limit();
     close_listening_sockets();
     if (ap_run_drop_privileges(instance.pool, instance.main_server) != OK) {
         ::_exit(1);
@@ -193,11 +205,16 @@ void expect_end_of_predecessor(const Instance& instance) {
     }
 }
 
-// When httpd ends, so does the moderator; on a restart it stays until its successor is there.
+// When httpd ends, so does the moderator.  On a restart it is told to retire: it stays until its
+// successor is there, but not for ever, because the new configuration may be without this module.
 apr_status_t stop_moderator(void* data) noexcept {
     int state = 0;
     const pid_t pid = static_cast<Instance*>(data)->process.moderator_pid;
-    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING || pid <= 0) {
+    if (pid <= 0) {
+        return APR_SUCCESS;
+    }
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
+        ::kill(pid, retire_signal);
         return APR_SUCCESS;
     }
     ::kill(pid, SIGTERM);

@@ -18,6 +18,16 @@ std::atomic<std::uint32_t>& cell_counter(ChildCell& cell, RequestState::Counted 
     return what == RequestState::Counted::serving ? cell.serving : cell.forwarding;
 }
 
+// An ErrorDocument is a request of its own; the note is with the one that was refused.
+bool tls_was_required(const request_rec* r) {
+    for (; r != nullptr; r = r->prev) {
+        if (apr_table_get(r->notes, "ssl-access-forbidden") != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // News of this server's load for the peer that forwarded the request.  What an application put into
 // these fields is removed: it must not be able to speak for the server.
 void add_news(request_rec* r, const RequestState& state) {
@@ -41,7 +51,7 @@ void add_news(request_rec* r, const RequestState& state) {
 
     // mod_ssl refuses what SSLRequireSSL protects, because the connection from the peer is plain.
     // The peer holds the client's TLS connection and serves the request itself.
-    if (state.https && apr_table_get(r->notes, "ssl-access-forbidden") != nullptr) {
+    if (state.https && tls_was_required(r)) {
         apr_table_setn(r->headers_out, declined_field.data(), "tls");
     } else if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);

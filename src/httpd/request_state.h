@@ -38,8 +38,9 @@ RequestState* state_of(const request_rec* r);
 // Hook create_request: attaches the state and the filter that sees the response's end.
 int attach_state(request_rec* r);
 
-// Hook translate_name, before all others: keeps the fields as received, for a peer whose modules
-// will change them again.
+// Hook post_read_request, after all others: keeps the fields as received, for a peer whose modules
+// will change them again.  mod_remoteip has taken out by then what concerned this server only;
+// mod_cache and mod_headers have not put in anything yet.
 int keep_received_fields(request_rec* r);
 
 // Hook log_transaction: the request is over, however it ended.

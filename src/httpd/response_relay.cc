@@ -90,6 +90,11 @@ Status ResponseRelay::take_head(const ResponseHead& head) {
         return framing.error();
     }
     framing_ = *framing;
+    // httpd refuses some requests before any module has seen them (StrictHostCheck compares the
+    // Host with the sites on the peer's own port).  Without news the peer's module has not spoken.
+    const bool refused_unseen =
+        !commit_early_ && head.status == HTTP_BAD_REQUEST && !head.find(load_field).has_value();
+    declined_ = refused_unseen;
     body_bytes_left_ = framing_.length_bytes;
     status_ = head.status;
     status_line_ = copy(r_->pool, head.status_line);
@@ -108,9 +113,6 @@ Status ResponseRelay::take_head(const ResponseHead& head) {
                          (framing_.end == BodyEnd::at_length && framing_.length_bytes == 0);
     stage_ = no_body ? Stage::complete : Stage::body;
     body_start_ = used_;
-    if (stage_ == Stage::body && !declined_ && !collecting()) {
-        adopt_head();
-    }
     return Done{};
 }
 
@@ -152,14 +154,15 @@ Status ResponseRelay::process_body() {
             }
         }
         used_ += consumed;
-        if (!collect && (!body.empty() || stage_ == Stage::complete)) {
-            // Flushed when nothing more is at hand: what the peer sends piecemeal arrives
-            // piecemeal.
-            pass_on(body, stage_ == Stage::complete, used_ == filled_ && filled_ < buffer_bytes);
+        if (!collect) {
+            collect_for_client(body);
         }
         if (consumed == 0 || used_ == filled_) {
             break;
         }
+    }
+    if (!collect) {
+        pass_on(stage_ == Stage::complete);
     }
     if (!collect && stage_ == Stage::body) {
         std::memmove(buffer_, buffer_ + used_, filled_ - used_);
@@ -186,7 +189,7 @@ void ResponseRelay::adopt_head() {
     apr_table_clear(r_->err_headers_out);
     r_->status = status_;
     r_->status_line = status_line_;
-    r_->content_type = nullptr;
+    set_content_type();
     r_->content_encoding = nullptr;
     r_->content_languages = nullptr;
     r_->no_cache = 0;
@@ -204,21 +207,48 @@ void ResponseRelay::adopt_head() {
     committed_ = true;
 }
 
-void ResponseRelay::deliver() {
-    adopt_head();
-    pass_on({buffer_ + body_start_, used_ - body_start_}, true, false);
+// httpd writes the type after all other fields, as it does for its own responses; but not if it
+// would add a character set to what the peer has said.
+void ResponseRelay::set_content_type() {
+    const auto* const core =
+        static_cast<const core_dir_config*>(ap_get_core_module_config(r_->per_dir_config));
+    const char* const type = apr_table_get(r_->headers_out, "Content-Type");
+    r_->content_type = nullptr;
+    if (type != nullptr && core->add_default_charset != ADD_DEFAULT_CHARSET_ON) {
+        r_->content_type = type;
+        apr_table_unset(r_->headers_out, "Content-Type");
+    }
 }
 
-void ResponseRelay::pass_on(std::string_view body, bool last, bool flush) {
-    if (client_gone_) {
+void ResponseRelay::deliver() {
+    collect_for_client({buffer_ + body_start_, used_ - body_start_});
+    pass_on(true);
+}
+
+// The bytes stay where they are until pass_on(), in the buffer.
+void ResponseRelay::collect_for_client(std::string_view body) {
+    if (body.empty() || client_gone_) {
+        return;
+    }
+    if (!committed_) {
+        adopt_head();
+    }
+    APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_transient_create(body.data(), body.size(),
+                                                                  r_->connection->bucket_alloc));
+    r_->bytes_sent += static_cast<apr_off_t>(body.size());
+}
+
+// Flushed when nothing more is at hand, so that what the peer sends piecemeal arrives piecemeal.  A
+// full buffer means that there is more.
+void ResponseRelay::pass_on(bool last) {
+    const bool flush = filled_ < buffer_bytes;
+    if (!committed_ && last) {
+        adopt_head();
+    }
+    if (!committed_ || client_gone_ || (!last && APR_BRIGADE_EMPTY(brigade_))) {
         return;
     }
     apr_bucket_alloc_t* const allocator = r_->connection->bucket_alloc;
-    if (!body.empty()) {
-        APR_BRIGADE_INSERT_TAIL(brigade_,
-                                apr_bucket_transient_create(body.data(), body.size(), allocator));
-        r_->bytes_sent += static_cast<apr_off_t>(body.size());
-    }
     if (last) {
         APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_eos_create(allocator));
     } else if (flush) {

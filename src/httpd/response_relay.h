@@ -69,7 +69,9 @@ private:
     Status take_head(const ResponseHead& head);
     Status process_body();
     void adopt_head();
-    void pass_on(std::string_view body, bool last, bool flush);
+    void set_content_type();
+    void collect_for_client(std::string_view body);
+    void pass_on(bool last);
     bool collecting() const;
 
     request_rec* const r_;

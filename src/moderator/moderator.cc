@@ -41,6 +41,9 @@ constexpr double jitter = 0.25;
 // A large cluster announces less often: every server hears all the others.
 constexpr Milliseconds interval_per_server{1};
 
+// How long a successor may take to appear.
+constexpr Nanoseconds retire_after = std::chrono::seconds{5};
+
 constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
 constexpr int datagrams_per_wakeup_max = 256;
 
@@ -53,12 +56,15 @@ public:
           configured_interval_(settings_.self.load.interval_ms),
           random_(std::random_device{}()),
           timer_(loop_),
-          signals_(loop_, SIGTERM, SIGINT) {}
+          signals_(loop_, SIGTERM, SIGINT, retire_signal) {}
 
     int run();
 
 private:
     using Descriptor = asio::posix::stream_descriptor;
+
+    void await_signal();
+    void leave();
 
     void start_boot();
     void start_arriba();
@@ -103,6 +109,8 @@ private:
     MonotonicTime announced_at_ = 0;
     MonotonicTime announce_at_ = 0;
     MonotonicTime swept_at_ = 0;
+    MonotonicTime retire_at_ = 0;    // 0: not asked to
+    bool accepting_paused_ = false;  // no descriptor was left for another child
     InFlight announced_in_flight_;
 };
 
@@ -113,17 +121,31 @@ int Moderator::run() {
     measure(table_.in_flight());
     start_receivers();
     start_pool();
-    signals_.async_wait([this](const std::error_code& error, int) {
-        if (!error) {
-            settings_.self.load.flags |= ServerFlag::leaving;
-            measure(table_.in_flight());
-            announce();
-            loop_.stop();
-        }
-    });
+    await_signal();
     look();
     loop_.run();
     return 0;
+}
+
+void Moderator::await_signal() {
+    signals_.async_wait([this](const std::error_code& error, int signal) {
+        if (error) {
+            return;
+        }
+        if (signal == retire_signal) {
+            retire_at_ = monotonic_now() + nanoseconds_in(retire_after);
+            await_signal();
+        } else {
+            leave();
+        }
+    });
+}
+
+void Moderator::leave() {
+    settings_.self.load.flags |= ServerFlag::leaving;
+    measure(table_.in_flight());
+    announce();
+    loop_.stop();
 }
 
 void Moderator::start_boot() {
@@ -183,6 +205,10 @@ void Moderator::look() {
         return;
     }
     const MonotonicTime now = monotonic_now();
+    if (retire_at_ != 0 && now >= retire_at_) {
+        leave();
+        return;
+    }
     table_.writer_alive(now);
     const InFlight in_flight = table_.in_flight();
     const Nanoseconds shortest_gap =
@@ -200,6 +226,12 @@ void Moderator::look() {
         pool_.sweep(now);
         pool_.for_each_peer(
             [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
+        if (in_flight.forwarding == 0) {
+            table_.forget_forwards();
+        }
+        if (std::exchange(accepting_paused_, false)) {
+            accept_child();
+        }
     }
     timer_.expires_after(look_every);
     timer_.async_wait([this](const std::error_code& error) {
@@ -323,6 +355,10 @@ void Moderator::accept_child() {
             ::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (child >= 0) {
             listen_to_child(std::make_shared<Descriptor>(loop_, child));
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+            // The child waits in the backlog; asking again at once would only spin.
+            accepting_paused_ = true;
+            return;
         }
         accept_child();
     });

@@ -6,6 +6,7 @@
 // connections are opened instead of lent.
 #pragma once
 
+#include <csignal>
 #include <functional>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ struct ModeratorSettings {
     std::function<WorkerCounts()> count_workers;
     Log log;
 };
+
+// Tells a moderator that its configuration is gone: if no successor takes over soon, it leaves.
+constexpr int retire_signal = SIGUSR2;
 
 // Runs in the calling process until it is told to stop (SIGTERM, SIGINT), its parent is gone, or
 // another moderator has taken over.  Returns the process's exit status.

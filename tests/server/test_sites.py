@@ -67,7 +67,7 @@ def forwarded(cluster, target, **rest):
     first, second = cluster.servers
     token = client.new_token()
     response = client.fetch(first, target, f"X-Token: {token}", **rest)
-    assert [line.peer for line in first.logged(token)] == [second.contact], response
+    assert [line.peer for line in first.logged(token)] == [second.contact], (response, first.report())
     assert [line.forwarder for line in second.logged(token)] == [first.address]
     return response
 

@@ -678,30 +678,56 @@ TEST_F(AFailedConnection, EjectsThePeerForASecond) {
     EXPECT_EQ(table.failures_in_a_row(1), 1U);
 }
 
-TEST_F(AFailedConnection, EjectsForTwiceAsLongAfterAnother) {
-    table.forward_failed(1, start);
-    table.forward_failed(1, start);
-
-    EXPECT_TRUE(table.is_ejected(1, after(milliseconds{1999})));
-    EXPECT_FALSE(table.is_ejected(1, after(seconds{2})));
+// Fails `count` times, each time when the ejection before has just ended; returns the last moment.
+MonotonicTime fail_in_a_row(const ClusterTable& table, int count) {
+    MonotonicTime now = start;
+    for (int failure = 0; failure < count; ++failure) {
+        while (table.is_ejected(1, now)) {
+            now += nanoseconds_in(seconds{1});
+        }
+        table.forward_failed(1, now);
+    }
+    return now;
 }
 
-TEST_F(AFailedConnection, EjectsForSixteenSecondsAfterFour) {
-    for (int failure = 0; failure < 5; ++failure) {
-        table.forward_failed(1, start);
-    }
+TEST_F(AFailedConnection, EjectsForTwiceAsLongAfterAnother) {
+    const MonotonicTime now = fail_in_a_row(table, 2);
 
-    EXPECT_TRUE(table.is_ejected(1, after(milliseconds{15'999})));
-    EXPECT_FALSE(table.is_ejected(1, after(seconds{16})));
+    EXPECT_TRUE(table.is_ejected(1, now + nanoseconds_in(milliseconds{1999})));
+    EXPECT_FALSE(table.is_ejected(1, now + nanoseconds_in(seconds{2})));
+}
+
+TEST_F(AFailedConnection, EjectsForSixteenSecondsAfterFive) {
+    const MonotonicTime now = fail_in_a_row(table, 5);
+
+    EXPECT_TRUE(table.is_ejected(1, now + nanoseconds_in(milliseconds{15'999})));
+    EXPECT_FALSE(table.is_ejected(1, now + nanoseconds_in(seconds{16})));
 }
 
 TEST_F(AFailedConnection, NeverEjectsForLongerThanThirtySeconds) {
-    for (int failure = 0; failure < 100; ++failure) {
-        table.forward_failed(1, start);
-    }
+    const MonotonicTime now = fail_in_a_row(table, 100);
 
-    EXPECT_TRUE(table.is_ejected(1, after(milliseconds{29'999})));
-    EXPECT_FALSE(table.is_ejected(1, after(seconds{30})));
+    EXPECT_TRUE(table.is_ejected(1, now + nanoseconds_in(milliseconds{29'999})));
+    EXPECT_FALSE(table.is_ejected(1, now + nanoseconds_in(seconds{30})));
+}
+
+TEST_F(AFailedConnection, CountsOnceHoweverManyRequestsItFails) {
+    table.forward_failed(1, start);
+    table.forward_failed(1, after(milliseconds{500}));
+
+    EXPECT_EQ(table.failures_in_a_row(1), 1U);
+    EXPECT_FALSE(table.is_ejected(1, after(seconds{1})));
+}
+
+TEST_F(AFailedConnection, LeavesNoCountOnceForwardsAreForgotten) {
+    table.forward_began(1);
+    table.forward_began(1);
+
+    table.forget_forwards();
+    EXPECT_EQ(view(1).in_flight, 0U);
+
+    table.forward_ended(1);
+    EXPECT_EQ(view(1).in_flight, 0U);
 }
 
 TEST_F(AFailedConnection, IsForgivenByASuccess) {

@@ -32,13 +32,14 @@ ClientIdentity identity_of_a_client() {
     identity.client = address("192.0.2.7");
     identity.client_port = 51234;
     identity.local_port = 443;
+    identity.site = 17;
     identity.https = true;
     identity.version = HttpVersion::http_1_0;
     return identity;
 }
 
 constexpr std::string_view good_exchange =
-    "client-port=51234;local-port=443;scheme=https;version=1.0";
+    "client-port=51234;local-port=443;site=17;scheme=https;version=1.0";
 
 bool is_identity(std::string_view proxied, std::string_view exchange) {
     return parse_identity(proxied, exchange).has_value();
@@ -73,7 +74,7 @@ bool is_malformed(const RequestHead& head) {
 constexpr std::string_view beginning = "GET /a?b HTTP/1.1\r\nHost: example.org\r\n";
 constexpr std::string_view ending =
     "Backhand-Proxied: 192.0.2.7\r\n"
-    "Backhand-Exchange: client-port=51234;local-port=443;scheme=https;version=1.0\r\n"
+    "Backhand-Exchange: client-port=51234;local-port=443;site=17;scheme=https;version=1.0\r\n"
     "\r\n";
 
 std::string text_around(std::string_view fields) {
@@ -98,7 +99,8 @@ TEST(AnIdentity, IsWrittenWithoutEncryptionAndForLaterVersionsToo) {
     identity.version = HttpVersion::http_1_1;
 
     EXPECT_EQ(proxied_value(identity), "2001:db8::7");
-    EXPECT_EQ(exchange_value(identity), "client-port=51234;local-port=443;scheme=http;version=1.1");
+    EXPECT_EQ(exchange_value(identity),
+              "client-port=51234;local-port=443;site=17;scheme=http;version=1.1");
 }
 
 TEST(AnIdentity, IsReadBackAsItWasWritten) {
@@ -120,9 +122,9 @@ TEST(AnIdentity, IsReadBackWhenTheClientSpokeIpv6InTheClear) {
 }
 
 TEST(AnIdentity, MayHaveItsParametersInAnyOrder) {
-    EXPECT_EQ(
-        parse_identity("192.0.2.7", "version=1.0;scheme=https;local-port=443;client-port=51234"),
-        identity_of_a_client());
+    EXPECT_EQ(parse_identity("192.0.2.7",
+                             "version=1.0;scheme=https;local-port=443;site=17;client-port=51234"),
+              identity_of_a_client());
 }
 
 TEST(AnIdentity, MayHaveUnknownParameters) {
@@ -150,10 +152,10 @@ TEST(AnIdentity, IsNoneWhenTheAddressIsSpelledInAnotherWay) {
 
 TEST(AnIdentity, IsNoneWhenAParameterIsMissing) {
     EXPECT_FALSE(is_identity("192.0.2.7", ""));
-    EXPECT_FALSE(is_identity("192.0.2.7", "local-port=443;scheme=https;version=1.0"));
+    EXPECT_FALSE(is_identity("192.0.2.7", "local-port=443;site=17;scheme=https;version=1.0"));
     EXPECT_FALSE(is_identity("192.0.2.7", "client-port=51234;scheme=https;version=1.0"));
-    EXPECT_FALSE(is_identity("192.0.2.7", "client-port=51234;local-port=443;version=1.0"));
-    EXPECT_FALSE(is_identity("192.0.2.7", "client-port=51234;local-port=443;scheme=https"));
+    EXPECT_FALSE(is_identity("192.0.2.7", "client-port=51234;local-port=443;site=17;version=1.0"));
+    EXPECT_FALSE(is_identity("192.0.2.7", "client-port=51234;local-port=443;site=17;scheme=https"));
 }
 
 TEST(AnIdentity, IsNoneWhenAParameterIsThereTwice) {
@@ -162,20 +164,21 @@ TEST(AnIdentity, IsNoneWhenAParameterIsThereTwice) {
 }
 
 TEST(AnIdentity, IsNoneWhenAPortIsNoPort) {
-    EXPECT_FALSE(
-        is_identity("192.0.2.7", "client-port=65536;local-port=443;scheme=https;version=1.0"));
+    EXPECT_FALSE(is_identity("192.0.2.7",
+                             "client-port=65536;local-port=443;site=17;scheme=https;version=1.0"));
     EXPECT_FALSE(
         is_identity("192.0.2.7", "client-port=51234;local-port=https;scheme=https;version=1.0"));
-    EXPECT_FALSE(is_identity("192.0.2.7", "client-port=;local-port=443;scheme=https;version=1.0"));
     EXPECT_FALSE(
-        is_identity("192.0.2.7", "client-port=-1;local-port=443;scheme=https;version=1.0"));
+        is_identity("192.0.2.7", "client-port=;local-port=443;site=17;scheme=https;version=1.0"));
+    EXPECT_FALSE(
+        is_identity("192.0.2.7", "client-port=-1;local-port=443;site=17;scheme=https;version=1.0"));
 }
 
 TEST(AnIdentity, IsNoneWhenTheSchemeOrTheVersionIsUnknown) {
-    EXPECT_FALSE(
-        is_identity("192.0.2.7", "client-port=51234;local-port=443;scheme=HTTPS;version=1.0"));
-    EXPECT_FALSE(
-        is_identity("192.0.2.7", "client-port=51234;local-port=443;scheme=https;version=2"));
+    EXPECT_FALSE(is_identity("192.0.2.7",
+                             "client-port=51234;local-port=443;site=17;scheme=HTTPS;version=1.0"));
+    EXPECT_FALSE(is_identity("192.0.2.7",
+                             "client-port=51234;local-port=443;site=17;scheme=https;version=2"));
 }
 
 TEST(AnIdentity, IsNoneWhenAParameterHasNoNameOrNoValue) {
@@ -186,8 +189,8 @@ TEST(AnIdentity, IsNoneWhenAParameterHasNoNameOrNoValue) {
 }
 
 TEST(AnIdentity, IsNoneWhenWhiteSpaceSurroundsAParameter) {
-    EXPECT_FALSE(
-        is_identity("192.0.2.7", "client-port=51234; local-port=443; scheme=https; version=1.0"));
+    EXPECT_FALSE(is_identity(
+        "192.0.2.7", "client-port=51234; local-port=443;site=17; scheme=https; version=1.0"));
     EXPECT_FALSE(is_identity("192.0.2.7", std::string{good_exchange} + " "));
 }
 
