@@ -13,7 +13,7 @@ import client
 from client import Connection, request
 from gates import Waiting
 from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster
-from processes import holder_of, wait_until
+from processes import holder_of, is_running, wait_until
 
 # A number is believed when so many further announcements repeat it.
 REPEATED = 3
@@ -185,3 +185,5 @@ def kill_holder(server, connection):
     child = holder_of((server.address, server.port), connection.own_end, server.workers())
     assert child is not None
     os.kill(child, signal.SIGKILL)
+    # Until it is gone it may still have accepted a connection of ours, too.
+    wait_until(f"{child} is gone", lambda: not is_running(child))
