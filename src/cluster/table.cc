@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "cluster/fresh_load.h"
 
 namespace backhand {
 
@@ -50,6 +51,15 @@ void load_words(const std::atomic<std::uint64_t>* words, T& value) {
     }
     static_assert(std::is_trivially_copyable_v<T>);
     std::memcpy(static_cast<void*>(&value), copy.data(), sizeof(T));
+}
+
+// Never 0, which stands for nobody.
+std::uint64_t identity_of(const ServerReport& report) {
+    std::uint64_t hash = hash_ignoring_case(report.name_view());
+    for (const std::uint8_t byte : report.load.contact.address.bytes) {
+        hash = Random::mix(hash ^ byte);
+    }
+    return Random::mix(hash ^ report.load.contact.port) | 1U;
 }
 
 }  // namespace
@@ -118,54 +128,6 @@ struct ClusterTable::Header {
 
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 static_assert(sizeof(ChildCell) == 16);
-
-namespace {
-
-constexpr unsigned measurement_shift = 32;
-constexpr unsigned boot_tag_shift = 24;
-constexpr unsigned serving_shift = 12;
-
-// Never 0, which stands for nobody.
-std::uint64_t identity_of(const ServerReport& report) {
-    std::uint64_t hash = hash_ignoring_case(report.name_view());
-    for (const std::uint8_t byte : report.load.contact.address.bytes) {
-        hash = Random::mix(hash ^ byte);
-    }
-    return Random::mix(hash ^ report.load.contact.port) | 1U;
-}
-
-}  // namespace
-
-FreshLoad FreshLoad::of(std::uint64_t boot_id, std::uint64_t measurement, std::uint32_t serving,
-                        std::uint32_t workers_idle) {
-    return {.measurement = static_cast<std::uint32_t>(measurement),
-            .boot_tag = tag_of(boot_id),
-            .serving = static_cast<std::uint16_t>(std::min(serving, count_max)),
-            .workers_idle = static_cast<std::uint16_t>(std::min(workers_idle, count_max))};
-}
-
-std::uint8_t FreshLoad::tag_of(std::uint64_t boot_id) {
-    return static_cast<std::uint8_t>(Random::mix(boot_id));
-}
-
-std::uint64_t FreshLoad::pack() const {
-    return std::uint64_t{measurement} << measurement_shift |
-           std::uint64_t{boot_tag} << boot_tag_shift |
-           (std::uint64_t{serving} & count_max) << serving_shift |
-           (std::uint64_t{workers_idle} & count_max);
-}
-
-FreshLoad FreshLoad::unpack(std::uint64_t word) {
-    return {.measurement = static_cast<std::uint32_t>(word >> measurement_shift),
-            .boot_tag = static_cast<std::uint8_t>(word >> boot_tag_shift),
-            .serving = static_cast<std::uint16_t>(word >> serving_shift & count_max),
-            .workers_idle = static_cast<std::uint16_t>(word & count_max)};
-}
-
-bool FreshLoad::supersedes(const FreshLoad& other) const {
-    const std::uint32_t ahead = measurement - other.measurement;
-    return boot_tag != other.boot_tag || (ahead != 0 && ahead < 0x80000000U);
-}
 
 std::size_t ClusterTable::bytes_needed(Size size) {
     return round_up(sizeof(Header)) + round_up(size.cells_max * sizeof(ChildCell)) +

@@ -36,11 +36,17 @@ struct GlobalSettings {
     Nanoseconds connect_limit = std::chrono::seconds{2};
 };
 
+// A chain and the section it stands in.
+struct WrittenChain {
+    std::string section;
+    const Chain* chain = nullptr;
+};
+
 // Per virtual host.  Pool-owned (pconf).
 struct ServerConfig {
     GlobalSettings global;  // meaningful in the main server only
     std::vector<std::string> services;
-    bool has_chain = false;            // written somewhere within this server
+    std::vector<WrittenChain> chains;  // .htaccess files aside
     std::vector<SeedPlugin*> plugins;  // of chains written in this server; the chains own them
     std::uint64_t service_hash = 0;    // of the first service; set after the configuration is read
     Instance* instance = nullptr;      // nullptr: the module does nothing for this server

@@ -203,12 +203,13 @@ const char* add_service(cmd_parms* cmd, void*, const char* name) {
 
 Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
     auto& config = *static_cast<DirectoryConfig*>(directory);
-    // In .htaccess the server's record is shared by running requests; it is not written to then.
-    if (ap_check_cmd_context(const_cast<cmd_parms*>(cmd), NOT_IN_HTACCESS) == nullptr) {
-        server_config(cmd->server).has_chain = true;
-    }
     if (config.chain == nullptr) {
         config.chain = &make_in_pool<Chain>(cmd->pool);
+        // The server's record outlives a .htaccess file's chain, and running requests share it.
+        if (ap_check_cmd_context(const_cast<cmd_parms*>(cmd), NOT_IN_HTACCESS) == nullptr) {
+            const std::string section = cmd->path == nullptr ? "everywhere" : cmd->path;
+            server_config(cmd->server).chains.push_back({section, config.chain});
+        }
     }
     return *config.chain;
 }

@@ -254,7 +254,7 @@ void collect_services(Instance& instance) {
                                              : std::string(server->server_hostname));
         }
         config.instance = &instance;
-        instance.chains_exist = instance.chains_exist || config.has_chain;
+        instance.chains_exist = instance.chains_exist || !config.chains.empty();
         config.service_hash = hash_ignoring_case(config.services.front());
         for (const std::string& service : config.services) {
             const bool known = std::any_of(all.begin(), all.end(), [&](const std::string& other) {

@@ -24,6 +24,14 @@ bool wants_json(const request_rec* r) {
            query.find("&format=json") != std::string_view::npos;
 }
 
+std::vector<std::string> chains_of(const server_rec* server) {
+    std::vector<std::string> chains;
+    for (const WrittenChain& written : server_config(server).chains) {
+        chains.push_back(written.section + ": " + written.chain->text());
+    }
+    return chains;
+}
+
 }  // namespace
 
 int show_report(request_rec* r) {
@@ -40,8 +48,8 @@ int show_report(request_rec* r) {
         ap_rputs("backhand is loaded but takes part in no cluster: no MulticastStats is set.\n", r);
         return OK;
     }
-    const ReportSnapshot snapshot =
-        take_snapshot(instance->table, monotonic_now(), std::chrono::system_clock::now());
+    const ReportSnapshot snapshot = take_snapshot(
+        instance->table, monotonic_now(), std::chrono::system_clock::now(), chains_of(r->server));
     const bool json = wants_json(r);
     const std::string text = json ? to_json(snapshot) : to_html(snapshot);
     ap_set_content_type(r, json ? "application/json" : "text/html; charset=utf-8");

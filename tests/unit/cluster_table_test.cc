@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
+#include "cluster/fresh_load.h"
 #include "cluster/table.h"
 
 namespace backhand {
