@@ -77,8 +77,9 @@ public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
         std::uint32_t load_max = 1;
         for (const ServerView& server : set.servers()) {
+            const std::uint32_t cpus = std::max(1U, server.load.cpus_count);
             const std::uint32_t per_cpu =
-                server.load.load_hwm / std::max(1U, server.load.cpus_count);
+                server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0);
             load_max = std::max(load_max, std::bit_ceil(std::min(per_cpu, 1U << 30U)));
         }
         const auto servers_count = static_cast<std::uint32_t>(set.servers().size());

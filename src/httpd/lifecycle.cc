@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <string>
 #include <system_error>
@@ -270,20 +271,36 @@ void collect_services(Instance& instance) {
     }
 }
 
+// How many of the sites an announcement has room for, however large its numbers become.
+std::size_t sites_that_fit(const Instance& instance) {
+    constexpr auto largest = std::numeric_limits<std::uint32_t>::max();
+    ServerReport widest = instance.self;
+    LoadReport& load = widest.load;
+    load.memory_total_bytes = load.memory_available_bytes =
+        std::numeric_limits<std::uint64_t>::max();
+    for (std::uint32_t* const number :
+         {&load.load_permille, &load.load_hwm, &load.cpu_idle_permille, &load.cpus_count,
+          &load.arriba, &load.workers_max, &load.workers_busy, &load.workers_idle, &load.serving,
+          &load.forwarding, &load.interval_ms, &load.keepalive_timeout_ms}) {
+        *number = largest;
+    }
+    ServerReport announced;
+    static_cast<void>(decode_datagram(encode_datagram(widest, instance.services), announced));
+    return announced.services_count;
+}
+
 void warn_of_traps(const Instance& instance) {
     if (instance.settings().accept.empty()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
                      "AcceptStats is not set: this server announces itself but believes nobody");
     }
-    // As many names as the moderator's datagram will have room for.
-    ServerReport announced;
-    static_cast<void>(
-        decode_datagram(encode_datagram(instance.self, instance.services), announced));
-    if (announced.services_count < instance.services.size()) {
+    const std::size_t fitting = sites_that_fit(instance);
+    if (fitting < instance.services.size()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
-                     "%zu sites do not fit an announcement: \"%s\" and those after it are not "
-                     "balanced; name fewer or shorter ones with BackhandService",
-                     instance.services.size(), instance.services[announced.services_count].c_str());
+                     "not all of the %s sites fit an announcement: \"%s\" and those after it are "
+                     "not balanced; name fewer or shorter ones with BackhandService",
+                     std::to_string(instance.services.size()).c_str(),
+                     instance.services[fitting].c_str());
     }
     if (!instance.self.load.contact.address.is_loopback()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
@@ -325,6 +342,7 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
                      "BackhandStateDir \"%s\" cannot be made: %s; the machine's speed is measured "
                      "again at each start",
                      settings.state_directory.c_str(), made.error().detail.c_str());
+        settings.state_directory.clear();
     }
     const auto contact = find_contact(settings);
     if (!contact) {

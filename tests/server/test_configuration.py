@@ -227,6 +227,22 @@ def test_a_socket_folder_that_cannot_be_made_is_refused(server):
     assert_start_is_refused(server, "UnixSocketDir", str(folder))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a folder to another user")
+@pytest.mark.parametrize("owner", ["root", "nobody"])
+def test_a_socket_folder_that_belongs_to_another_user_is_refused_and_left_as_it_is(server, owner):
+    folder = server.folder / "not-ours"
+    folder.mkdir()
+    folder.chmod(0o755)
+    shutil.chown(folder, owner)
+    before = os.stat(folder)
+    server.server_lines = f"UnixSocketDir {folder}"
+
+    assert_start_is_refused(server, "UnixSocketDir", str(folder), "belongs to httpd's User")
+    after = os.stat(folder)
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert list(folder.iterdir()) == []
+
+
 def test_an_announcing_port_that_another_program_holds_is_refused(server):
     port = server.cluster.announce_port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other_program:
@@ -251,3 +267,24 @@ def test_the_socket_folder_is_made_and_closed_to_others():
 def test_several_servers_of_one_machine_share_the_announcing_port():
     with Cluster("event", size=3) as cluster:
         cluster.wait_until_complete()
+
+
+def test_sites_that_do_not_fit_an_announcement_are_named_in_a_warning():
+    many = " ".join(f"site-number-{number}.example.com" for number in range(70))
+    with Cluster("event", size=1) as cluster:
+        server = cluster.servers[0]
+        server.stop()
+        server.server_lines = f"BackhandService www.backhand.test {many}"
+        server.start()
+
+        warnings = [line for line in server.error_log().splitlines() if "71 sites" in line]
+        assert len(warnings) == 1 and "BackhandService" in warnings[0], server.diary()
+        assert fetch(server).status == 200
+
+
+def test_a_server_that_believes_nobody_says_so_when_it_starts():
+    with Cluster("event", size=1, accept="") as cluster:
+        warnings = [line for line in cluster.servers[0].error_log().splitlines() if "AcceptStats" in line]
+
+        assert len(warnings) == 1, cluster.servers[0].error_log()
+        assert "backhand:warn" in warnings[0]
