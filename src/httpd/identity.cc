@@ -91,6 +91,8 @@ void choose_virtual_host(request_rec* r, std::uint16_t local_port) {
     server_rec* const own_server = connection->base_server;
     void* const own_names = connection->vhost_lookup_data;
     connection->local_addr = &state.client_facing_address;
+    // What httpd serves a connection with that no virtual host matches.
+    connection->base_server = ap_server_conf;
     ap_update_vhost_given_ip(connection);
     r->server = connection->base_server;
     if (r->parsed_uri.hostname == nullptr) {

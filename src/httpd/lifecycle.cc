@@ -184,8 +184,10 @@ ClusterTable::Size table_size(const GlobalSettings& settings) {
             .cells_max = static_cast<std::uint32_t>(std::max(1, processes)) + cells_spare};
 }
 
-// The first Listen that speaks plain HTTP and covers the address peers are told.
+// The first Listen that speaks plain HTTP and covers the address peers are told.  httpd keeps the
+// list with the last Listen first.
 std::uint16_t plain_port(const IpAddress& address) {
+    std::uint16_t port = 0;
     for (const ap_listen_rec* listener = ap_listeners; listener != nullptr;
          listener = listener->next) {
         const bool plain =
@@ -194,10 +196,10 @@ std::uint16_t plain_port(const IpAddress& address) {
         apr_sockaddr_ip_getbuf(text, sizeof text, listener->bind_addr);
         const auto bound = IpAddress::parse(text);
         if (plain && (!bound || bound->is_unspecified() || *bound == address)) {
-            return listener->bind_addr->port;
+            port = listener->bind_addr->port;
         }
     }
-    return 0;
+    return port;
 }
 
 Result<Endpoint> find_contact(const GlobalSettings& settings) {

@@ -298,3 +298,43 @@ def test_without_the_announcing_directives_the_module_stays_out_of_the_way():
         assert client.fetch(server).status == 200
         assert client.fetch(server, REPORT).status == 200
         assert server.moderators() == []
+
+
+def test_a_server_whose_module_a_graceful_restart_takes_away_leaves_the_cluster():
+    with Cluster("event", size=2) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        first.moderator()
+        first.backhand_lines = first.site_lines = ""
+        first.write_configuration()
+        first.restart_gracefully()
+
+        def is_gone():
+            entry = second.sees(first)
+            return entry is None or entry["leaving"] or entry["age_ms"] > 3000
+
+        wait_until("the moderator ends", lambda: first.moderators() == [], limit_s=8)
+        wait_until(lambda: f"the second knows it: {second.sees(first)}", is_gone, limit_s=8)
+        token = client.new_token()
+        assert client.fetch(second, "/small.html", f"X-Token: {token}").status == 200
+        assert second.logged(token)[0].peer == "-"
+        assert first.log(token) == []
+        assert client.fetch(first).status == 200
+
+
+def test_a_graceful_restart_takes_up_another_size_of_the_table():
+    with Cluster("event", size=2) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        old = first.moderator()
+        first.backhand_lines += "\nBackhandMaxServers 7"
+        first.write_configuration()
+        first.restart_gracefully()
+
+        wait_until(lambda: f"one new moderator remains of {old}: {first.moderators()}",
+                   lambda: len(first.moderators()) == 1 and first.moderators() != [old], limit_s=8)
+        cluster.wait_until_complete()
+        token = client.new_token()
+        assert client.fetch(first, "/small.html", f"X-Token: {token}").status == 200
+        assert first.logged(token)[0].peer == second.contact
+        assert len(first.moderators()) == 1

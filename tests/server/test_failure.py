@@ -14,12 +14,15 @@ from client import Connection, fetch, new_token, request
 from gates import Gate
 from hammer import Hammer
 from httpd import MPMS, Cluster
-from processes import is_running, name_of, wait_until
-
-pytestmark = pytest.mark.parametrize("mpm", MPMS)
+from processes import is_running, name_of, signal_each, stat_fields, wait_until
 
 # Requests that must end, well, after each event.
 MANY = 200
+
+
+@pytest.fixture(params=MPMS)
+def mpm(request):
+    return request.param
 
 
 def pages(cluster):
@@ -234,3 +237,52 @@ def test_a_server_alone_in_the_world_serves_everything_itself(mpm):
             token = new_token()
             assert fetch(first, "/small.html", f"X-Token: {token}").status == 200
             assert first.logged(token)[0].peer == "-"
+
+
+def short_of_patience(number):
+    """The first server waits two seconds for a peer, the others long for their scripts."""
+    return "Timeout 2" if number == 1 else ""
+
+
+def test_requests_that_time_out_at_a_peer_do_not_turn_others_away_from_it():
+    with Cluster("event", size=2, server_lines=short_of_patience) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        timed_out = first.counters()["forward_timed_out"]
+        gate = Gate(cluster, "slow")
+        connections = [Connection(first.address, first.port) for _ in range(5)]
+        for connection in connections:
+            connection.send(request(gate.target, "Connection: close", method="POST", body=b"slow"))
+        statuses = [connection.response("POST").status for connection in connections]
+        token = new_token()
+        quick = fetch(first, "/small.html", f"X-Token: {token}")
+        gate.open()
+        for connection in connections:
+            connection.close()
+
+        assert statuses == [504] * 5
+        assert gate.runs() == 5
+        assert first.counters()["forward_timed_out"] == timed_out + 5
+        assert quick.status == 200
+        assert first.logged(token)[0].peer == second.contact
+        assert not first.sees(second)["ejected"]
+
+
+def test_a_get_whose_peer_stands_still_is_answered_here():
+    with Cluster("event", size=2, server_lines=short_of_patience) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        wait_until("all workers of the peer run", lambda: first.sees(second)["workers_idle"] == cluster.workers)
+        stopped = second.workers()
+        signal_each(stopped, signal.SIGSTOP)
+        try:
+            wait_until("they stand still", lambda: all(stat_fields(pid)[0] == "T" for pid in stopped))
+            token = new_token()
+            response = fetch(first, "/small.html", f"X-Token: {token}", limit_s=15)
+        finally:
+            signal_each(stopped, signal.SIGCONT)
+
+        assert response.status == 200
+        assert response.body == pages(cluster)["/small.html"]
+        assert first.logged(token)[0].peer == "-"
+        assert first.counters()["forward_timed_out"] == 1

@@ -7,6 +7,7 @@ addresses, 127.0.1.50 lies inside them and is no server.
 import pytest
 
 from client import fetch, new_token
+from gates import Gate
 from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster
 from processes import wait_until
 
@@ -137,6 +138,27 @@ def test_an_application_cannot_forge_news_of_its_server(cluster):
 
     wait_until("true news replace what the application said", lambda: first.sees(second)["measurement"] != seen)
     assert told(fetch(first, "/cgi/env.cgi", source=OUTSIDER))["REMOTE_ADDR"] == OUTSIDER
+
+
+@pytest.mark.parametrize("header", ["Header set", "Header always set"])
+def test_an_application_that_sets_the_clusters_own_response_fields_is_asked_once_and_heard(header):
+    def forgery(number):
+        lines = f'{header} Backhand-Load "1 2 3 4"\n{header} Backhand-Declined "other-site"'
+        return f'<Location "/cgi/">\n{lines}\n</Location>' if number == 2 else ""
+
+    with Cluster("event", size=2, site_lines=forgery) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        for method, body in [("GET", b""), ("POST", b"pay once")]:
+            gate = Gate(cluster, f"declined-{method}")
+            gate.open()
+            token = new_token()
+            response = fetch(first, gate.target, f"X-Token: {token}", method=method, body=body)
+
+            assert (response.status, response.body) == (200, b"after the gate\n")
+            assert response.all("Backhand-Load") == response.all("Backhand-Declined") == []
+            assert [line.peer for line in first.logged(token)] == [second.contact]
+            assert gate.runs() == 1
 
 
 def test_a_request_is_forwarded_exactly_once_though_both_servers_only_forward(cluster):

@@ -3,9 +3,17 @@
 import pytest
 
 import client
-from httpd import FORWARD_ALWAYS, HERE, MPMS, REPORT, Cluster
+from httpd import FORWARD_ALWAYS, HERE, MPMS, REPORT, Cluster, free_ports
 
 OTHER_SITE = "other.backhand.test"
+
+# Stands in the plain site and in the TLS one.
+FOR_TLS_CLIENTS = """
+<Location "/for-tls-clients">
+    Require ssl
+</Location>
+Alias "/for-tls-clients" "${SITE}/htdocs"
+"""
 
 
 def with_tls(mpm):
@@ -19,6 +27,7 @@ def with_tls(mpm):
         server.site_lines += f"""
 Redirect permanent "/secure" "https://{client.SITE}:{cluster.tls_port}/secure"
 Redirect permanent "/common" "https://{client.SITE}:{cluster.tls_port}/common"
+{FOR_TLS_CLIENTS}
 """
         server.tail_lines = f"""
 <VirtualHost {server.address}:{cluster.tls_port}>
@@ -36,6 +45,12 @@ ScriptAlias "/common" "{cluster.site}/cgi/env.cgi"
     SSLRequireSSL
 </Location>
 Alias "/members-over-tls" "{cluster.site}/htdocs"
+<Location "/over-tls-or-a-page">
+    SSLRequireSSL
+    ErrorDocument 403 /errors/not_found.html
+</Location>
+Alias "/over-tls-or-a-page" "{cluster.site}/htdocs"
+{FOR_TLS_CLIENTS}
 # The idiom of a rule file that both virtual hosts share.
 RewriteCond %{{HTTPS}} !=on
 RewriteRule "^/shared/(.*)$" "https://%{{HTTP_HOST}}/shared/$1" [R=301,L]
@@ -133,6 +148,23 @@ def test_a_folder_that_requires_tls_is_served_to_tls_clients(cluster):
     assert response.status == 200
 
 
+def test_a_page_behind_require_ssl_is_forwarded_for_tls_clients_and_refused_to_others(cluster):
+    target = "/for-tls-clients/small.html"
+
+    assert forwarded(cluster, target, tls=True).status == 200
+    assert client.fetch(cluster.servers[0], target).status == 403
+
+
+def test_a_page_that_the_peer_would_refuse_to_a_tls_client_is_served_here_despite_a_local_error_page(cluster):
+    first = cluster.servers[0]
+    declined = first.counters()["forward_declined"]
+    response = client.fetch(first, "/over-tls-or-a-page/small.html", tls=True)
+
+    assert response.status == 200
+    assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
+    assert first.counters()["forward_declined"] == declined + 1
+
+
 def test_requests_of_both_sites_alternate_on_the_same_peer_connections_without_mixing(cluster):
     for _ in range(10):
         assert forwarded(cluster, "/small.html", host=OTHER_SITE).field("X-Site") == "other"
@@ -205,3 +237,91 @@ def test_status_pages_and_certificate_challenges_are_answered_where_they_arrive(
             assert client.fetch(first, target, f"X-Token: {token}").status == 200
             assert [line.peer for line in first.logged(token)] == ["-"]
             assert second.log(token) == []
+
+
+def site_block(cluster, port, name):
+    """A virtual host without any directive of the module, which says its name in its responses."""
+    return f"""
+<VirtualHost *:{port}>
+ServerName {name}
+DocumentRoot "{cluster.site}/htdocs"
+<Directory "{cluster.site}/htdocs">
+    Require all granted
+</Directory>
+ScriptAlias "/cgi/" "{cluster.site}/cgi/"
+<Directory "{cluster.site}/cgi">
+    Require all granted
+</Directory>
+Header set X-Site {name}
+</VirtualHost>
+"""
+
+
+def fetch_at(server, port, host, target="/small.html", **rest):
+    """One request to a port of the server that is not the one peers connect to; returns it with its token."""
+    token = client.new_token()
+    method = rest.get("method", "GET")
+    with client.Connection(server.address, port) as connection:
+        connection.send(client.request(target, "Connection: close", f"X-Token: {token}", host=host, **rest))
+        return connection.response(method), token
+
+
+def test_a_virtual_host_without_a_directive_of_its_own_is_a_site_of_its_own():
+    cluster = Cluster("event", size=2, chain="", server_lines=FORWARD_ALWAYS)
+    first, second = cluster.servers
+    first.tail_lines = site_block(cluster, cluster.port, "only.test")
+
+    with cluster:
+        cluster.wait_until_complete()
+        for _ in range(5):
+            token = client.new_token()
+            response = client.fetch(first, "/small.html", f"X-Token: {token}", host="only.test")
+            assert (response.status, response.field("X-Site")) == (200, "only.test")
+            assert [line.peer for line in first.logged(token)] == ["-"]
+            assert second.log(token) == []
+
+        assert "only.test" in first.sees(first)["services"]
+        assert "only.test" in second.sees(first)["services"]
+        assert "only.test" not in first.sees(second)["services"]
+        # The chain in server scope does forward what both offer.
+        forwarded(cluster, "/small.html")
+
+
+def test_a_peer_whose_virtual_hosts_differ_declines_and_the_site_is_served_here():
+    cluster = Cluster("event", size=2, chain="", server_lines=FORWARD_ALWAYS)
+    first, second = cluster.servers
+    extra_port, = free_ports(1)
+    first.server_lines += f"\nListen {first.address}:{extra_port}\nBackhandSelf {first.contact}"
+    # Both offer this name, but at this port the peer knows another site.
+    first.tail_lines = site_block(cluster, extra_port, client.SITE)
+    second.tail_lines = site_block(cluster, extra_port, OTHER_SITE)
+
+    with cluster:
+        cluster.wait_until_complete()
+        before = first.counters()["forward_declined"], second.counters()["proxied_declined"]
+        for method, target, body in [("GET", "/small.html", b""), ("POST", "/cgi/echo.cgi", b"sent once")]:
+            response, token = fetch_at(first, extra_port, client.SITE, target, method=method, body=body)
+            assert (response.status, response.field("X-Site")) == (200, client.SITE)
+            assert response.body == body or method == "GET"
+            assert [line.peer for line in first.logged(token)] == ["-"]
+
+        assert first.counters()["forward_declined"] == before[0] + 2
+        assert second.counters()["proxied_declined"] == before[1] + 2
+
+
+def test_a_site_that_a_strict_host_check_hides_from_the_peers_own_port_is_answered_all_the_same():
+    cluster = Cluster("event", size=2, chain="", server_lines=f"{FORWARD_ALWAYS}\nStrictHostCheck ON")
+    extra_port, = free_ports(1)
+    for server in cluster.servers:
+        server.server_lines += f"\nListen {server.address}:{extra_port}\nBackhandSelf {server.contact}"
+        server.tail_lines = site_block(cluster, extra_port, OTHER_SITE)
+
+    with cluster:
+        first, _ = cluster.servers
+        cluster.wait_until_complete()
+        response, _ = fetch_at(first, extra_port, OTHER_SITE)
+
+        assert (response.status, response.field("X-Site")) == (200, OTHER_SITE)
+        assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
+        # The check is on.
+        assert client.fetch(first, host=OTHER_SITE).status == 400

@@ -16,7 +16,7 @@ import pytest
 import client
 from client import Connection, chunked, new_token, request
 from gates import Gate
-from httpd import MPMS, Cluster
+from httpd import HTTPD_MODULES, MPMS, Cluster
 
 MEBIBYTE = bytes(range(256)) * 4096
 
@@ -381,3 +381,61 @@ def test_the_words_of_an_error_page_are_those_of_the_server_that_answered(cluste
     assert response.status == 404
     assert "REDIRECT_STATUS=404" in response.text
     assert "REDIRECT_URL=/script-errors/nothing.html" in response.text
+
+
+def test_a_client_may_send_as_many_fields_as_httpd_takes(cluster):
+    # Host and Connection are two of the hundred that LimitRequestFields allows.
+    fields = [f"X-Field-{number}: {number}" for number in range(98)]
+    for server in (cluster.plain, cluster.servers[0]):
+        assert client.fetch(server, "/small.html", *fields).status == 200
+        assert client.fetch(server, "/small.html", *fields, "X-One-Too-Many: yes").status == 400
+
+
+@pytest.mark.parametrize("sent, told", [([], "once"), (["X-Test: from the client"], "from the client, once")])
+def test_a_request_field_that_both_servers_append_to_reaches_the_script_once(sent, told):
+    with Cluster("event", size=2, site_lines="RequestHeader append X-Test once") as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        token = new_token()
+        response = client.fetch(first, "/cgi/env.cgi", f"X-Token: {token}", *sent)
+
+        assert [line.peer for line in first.logged(token)] == [second.contact]
+        assert f"HTTP_X_TEST={told}\n" in response.text
+
+
+# What is asked for with X-Serve-Here gets into the cache, and is stale at once.
+STALE_CACHE = """
+CacheRoot "${FOLDER}/cache"
+CacheEnable disk "/"
+CacheStoreExpired On
+CacheHeader On
+CacheQuickHandler %s
+Header set Cache-Control "max-age=0"
+<If "-n req('X-Serve-Here')">
+    Backhand off
+</If>
+"""
+
+
+@pytest.mark.parametrize("quick_handler", ["On", "Off"])
+def test_a_stale_entry_of_the_forwarders_cache_does_not_make_the_answer_conditional(quick_handler):
+    cluster = Cluster("event", size=2)
+    first, second = cluster.servers
+    first.server_lines = (f"LoadModule cache_module {HTTPD_MODULES}/mod_cache.so\n"
+                          f"LoadModule cache_disk_module {HTTPD_MODULES}/mod_cache_disk.so")
+    first.site_lines += STALE_CACHE % quick_handler
+    cache = first.folder / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+
+    with cluster:
+        cluster.wait_until_complete()
+        client.fetch(first, "/small.html", "X-Serve-Here: yes")
+        again = client.fetch(first, "/small.html", "X-Serve-Here: yes")
+        assert again.field("X-Cache").startswith("REVALIDATE")
+
+        token = new_token()
+        response = client.fetch(first, "/small.html", f"X-Token: {token}")
+        assert [line.peer for line in first.logged(token)] == [second.contact]
+        assert response.status == 200
+        assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
