@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "httpd/apache.h"
+#include "httpd/c_string.h"
 #include "httpd/config.h"
 #include "httpd/forwarding.h"
 #include "httpd/instance.h"
@@ -15,10 +16,6 @@
 namespace backhand::httpd {
 
 namespace {
-
-std::string_view text_of(const char* text) {
-    return text == nullptr ? std::string_view{} : std::string_view{text};
-}
 
 // Pages about this very server, and challenges addressed to it.
 bool concerns_this_server(const request_rec* r) {

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "forward/pool_protocol.h"
 #include "httpd/apache.h"
+#include "httpd/c_string.h"
 #include "httpd/config.h"
 #include "httpd/guard.h"
 #include "httpd/pool_object.h"
@@ -19,10 +20,6 @@ namespace {
 constexpr Milliseconds interval_min{10};
 constexpr Milliseconds interval_max{60'000};
 constexpr std::uint32_t servers_max_limit = 65'536;
-
-std::string_view text_of(const char* argument) {
-    return argument == nullptr ? std::string_view{} : std::string_view{argument};
-}
 
 // httpd keeps the message until it has printed it: it lives in the configuration's pool.
 const char* complain(const cmd_parms* cmd, const std::string& message) {

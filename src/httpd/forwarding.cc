@@ -10,6 +10,7 @@
 #include "forward/peer_socket.h"
 #include "forward/request_head.h"
 #include "httpd/apache.h"
+#include "httpd/c_string.h"
 #include "httpd/instance.h"
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
@@ -60,10 +61,6 @@ private:
     const ClusterTable& table_;
     const std::uint32_t slot_index_;
 };
-
-std::string_view text_of(const char* text) {
-    return text == nullptr ? std::string_view{} : std::string_view{text};
-}
 
 class Exchange {
 public:

@@ -54,14 +54,9 @@ void forget_previous_request(conn_rec* connection) {
     }
 }
 
-bool remove_our_fields(request_rec* r) {
-    const bool any = apr_table_get(r->headers_in, proxied_field.data()) != nullptr ||
-                     apr_table_get(r->headers_in, exchange_field.data()) != nullptr;
-    if (any) {
-        apr_table_unset(r->headers_in, proxied_field.data());
-        apr_table_unset(r->headers_in, exchange_field.data());
-    }
-    return any;
+void remove_our_fields(request_rec* r) {
+    apr_table_unset(r->headers_in, proxied_field.data());
+    apr_table_unset(r->headers_in, exchange_field.data());
 }
 
 std::optional<IpAddress> tcp_sender(const conn_rec* connection) {
