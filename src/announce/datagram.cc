@@ -53,6 +53,13 @@ const std::string* find_string(const Json& map, const char* name) {
     return found == map.end() ? nullptr : found->get_ptr<const std::string*>();
 }
 
+// What a page, a terminal or a log may show as it is.  A control character is in no host's name.
+bool is_showable(std::string_view text) {
+    return !text.empty() && std::none_of(text.begin(), text.end(), [](char letter) {
+        return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
+    });
+}
+
 bool read_flag(const Json& map, const char* name, ServerFlag flag, LoadReport& load) {
     const auto found = map.find(name);
     if (found == map.end()) {
@@ -92,7 +99,7 @@ bool from_map(const Json& map, ServerReport& report) {
     LoadReport& load = report.load;
     const std::string* const name = find_string(map, "name");
     const std::string* const contact = find_string(map, "contact");
-    if (name == nullptr || name->empty() || contact == nullptr) {
+    if (name == nullptr || !is_showable(*name) || contact == nullptr) {
         return false;
     }
     const auto endpoint = Endpoint::parse(*contact);
@@ -126,7 +133,8 @@ bool from_map(const Json& map, ServerReport& report) {
     }
     return services->is_array() &&
            std::all_of(services->begin(), services->end(), [&report](const Json& site) {
-               return site.is_string() && report.add_service(site.get_ref<const std::string&>());
+               return site.is_string() && is_showable(site.get_ref<const std::string&>()) &&
+                      report.add_service(site.get_ref<const std::string&>());
            });
 }
 

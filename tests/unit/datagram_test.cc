@@ -188,6 +188,21 @@ std::vector<std::uint8_t> with_pair(std::initializer_list<std::uint8_t> pair) {
     return datagram;
 }
 
+TEST(ADatagram, IsMalformedWhenANameHasAControlCharacter) {
+    // A NUL would end the name: what was checked here would not be what is shown.
+    const std::initializer_list<std::uint8_t> name_of_nul = {
+        0xA2, 0x64, 'n',  'a', 'm', 'e', 0x62, 0,   'a', 0x67, 'c', 'o', 'n', 't', 'a',
+        'c',  't',  0x6B, '1', '0', '.', '0',  '.', '0', '.',  '1', ':', '8', '0'};
+    ServerReport read;
+
+    EXPECT_EQ(decode_datagram(with_body(name_of_nul), read), Counter::datagrams_malformed);
+    // "services": ["\n"]
+    EXPECT_EQ(
+        decode_datagram(with_pair({0x68, 's', 'e', 'r', 'v', 'i', 'c', 'e', 's', 0x81, 0x61, '\n'}),
+                        read),
+        Counter::datagrams_malformed);
+}
+
 TEST(ADatagram, MayHaveFieldsNobodyKnowsYet) {
     ServerReport read;
 
