@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <exception>
-#include <limits>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
+
+#include "cluster/report_fields.h"
 
 namespace backhand {
 
@@ -16,6 +18,7 @@ using Json = nlohmann::json;
 
 constexpr std::array<std::uint8_t, 4> magic = {'B', 'H', 'N', 'D'};
 constexpr std::size_t version_offset = 4;
+constexpr std::size_t key_id_offset = 5;
 constexpr std::size_t boot_id_offset = 8;
 constexpr std::size_t measurement_offset = 16;
 
@@ -33,26 +36,6 @@ std::uint64_t get_big_endian(std::span<const std::uint8_t> bytes) {
     return value;
 }
 
-// A field of the map: missing ones keep the default, those of another type or range are malformed.
-template <class Number>
-bool read(const Json& map, const char* name, Number& value) {
-    const auto found = map.find(name);
-    if (found == map.end()) {
-        return true;
-    }
-    if (!found->is_number_unsigned() ||
-        found->get<std::uint64_t>() > std::numeric_limits<Number>::max()) {
-        return false;
-    }
-    value = static_cast<Number>(found->get<std::uint64_t>());
-    return true;
-}
-
-const std::string* find_string(const Json& map, const char* name) {
-    const auto found = map.find(name);
-    return found == map.end() ? nullptr : found->get_ptr<const std::string*>();
-}
-
 // What a page, a terminal or a log may show as it is.  A control character is in no host's name.
 bool is_showable(std::string_view text) {
     return !text.empty() && std::none_of(text.begin(), text.end(), [](char letter) {
@@ -60,100 +43,270 @@ bool is_showable(std::string_view text) {
     });
 }
 
-bool read_flag(const Json& map, const char* name, ServerFlag flag, LoadReport& load) {
-    const auto found = map.find(name);
-    if (found == map.end()) {
-        return true;
-    }
-    if (found->is_boolean() && found->get<bool>()) {
-        load.flags |= flag;
-    }
-    return found->is_boolean();
+// ---- writing ----
+
+// A host name may be anything, CBOR text must be UTF-8: other bytes are replaced.
+Json text_json(std::string_view text) {
+    return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+// What is as if it were missing is left out.
 Json to_map(const ServerReport& report) {
+    constexpr LoadReport missing;
     const LoadReport& load = report.load;
-    return {
-        {"name", report.name_view()},
+    Json map = {
+        {"name", text_json(report.name_view())},
         {"contact", load.contact.to_string()},
-        {"arriba", load.arriba},
-        {"load_permille", load.load_permille},
-        {"load_hwm", load.load_hwm},
-        {"cpu_idle_permille", load.cpu_idle_permille},
-        {"cpus", load.cpus_count},
-        {"memory_total_bytes", load.memory_total_bytes},
-        {"memory_available_bytes", load.memory_available_bytes},
-        {"workers_max", load.workers_max},
-        {"workers_busy", load.workers_busy},
-        {"workers_idle", load.workers_idle},
-        {"serving", load.serving},
-        {"forwarding", load.forwarding},
-        {"interval_ms", load.interval_ms},
-        {"keepalive_timeout_ms", load.keepalive_timeout_ms},
-        {"connection_holds_worker", load.has(ServerFlag::connection_holds_worker)},
-        {"leaving", load.has(ServerFlag::leaving)},
     };
+    for (const ReportField& field : report_fields) {
+        const std::uint64_t value = std::clamp(field.get(load), field.least, field.most);
+        if (value != field.get(missing)) {
+            map[std::string{field.name}] = value;
+        }
+    }
+    for (const ReportFlag& flag : report_flags) {
+        if (load.has(flag.flag)) {
+            map[std::string{flag.name}] = true;
+        }
+    }
+    return map;
 }
 
-bool from_map(const Json& map, ServerReport& report) {
-    LoadReport& load = report.load;
-    const std::string* const name = find_string(map, "name");
-    const std::string* const contact = find_string(map, "contact");
-    if (name == nullptr || !is_showable(*name) || contact == nullptr) {
-        return false;
-    }
-    const auto endpoint = Endpoint::parse(*contact);
-    if (!endpoint || endpoint->address.is_multicast() || endpoint->address.is_unspecified()) {
-        return false;
-    }
-    report.set_name(*name);
-    load.contact = *endpoint;
+// ---- reading ----
 
-    const bool readable =
-        read(map, "arriba", load.arriba) && read(map, "load_permille", load.load_permille) &&
-        read(map, "load_hwm", load.load_hwm) &&
-        read(map, "cpu_idle_permille", load.cpu_idle_permille) &&
-        read(map, "cpus", load.cpus_count) &&
-        read(map, "memory_total_bytes", load.memory_total_bytes) &&
-        read(map, "memory_available_bytes", load.memory_available_bytes) &&
-        read(map, "workers_max", load.workers_max) &&
-        read(map, "workers_busy", load.workers_busy) &&
-        read(map, "workers_idle", load.workers_idle) && read(map, "serving", load.serving) &&
-        read(map, "forwarding", load.forwarding) && read(map, "interval_ms", load.interval_ms) &&
-        read(map, "keepalive_timeout_ms", load.keepalive_timeout_ms);
-    if (!readable ||
-        !read_flag(map, "connection_holds_worker", ServerFlag::connection_holds_worker, load) ||
-        !read_flag(map, "leaving", ServerFlag::leaving, load)) {
-        return false;
-    }
+// What can follow a key of the map.
+struct KnownKey {
+    enum class Kind { skipped, name, contact, services, number, flag };
 
-    const auto services = map.find("services");
-    if (services == map.end()) {
+    std::string_view text;
+    Kind kind = Kind::skipped;
+    std::size_t index = 0;  // in report_fields or report_flags
+};
+
+// In the order of the alphabet, which is also the order that the library writes them in.
+constexpr auto known_keys = [] {
+    std::array<KnownKey, 3 + report_fields.size() + report_flags.size()> keys{};
+    std::size_t count = 0;
+    keys[count++] = {"name", KnownKey::Kind::name};
+    keys[count++] = {"contact", KnownKey::Kind::contact};
+    keys[count++] = {"services", KnownKey::Kind::services};
+    for (std::size_t index = 0; index < report_fields.size(); ++index) {
+        keys[count++] = {report_fields[index].name, KnownKey::Kind::number, index};
+    }
+    for (std::size_t index = 0; index < report_flags.size(); ++index) {
+        keys[count++] = {report_flags[index].name, KnownKey::Kind::flag, index};
+    }
+    std::sort(keys.begin(), keys.end(),
+              [](const KnownKey& left, const KnownKey& right) { return left.text < right.text; });
+    return keys;
+}();
+
+// Takes the map in piece by piece, as the library comes across it: building a tree of it first
+// would cost several times as much.  Every function returns whether to go on.
+class ReportReader {
+public:
+    explicit ReportReader(ServerReport& report) : report_(report) {}
+
+    // A name and a contact are what an announcement cannot do without.
+    bool complete() const { return named_ && contact_seen_; }
+
+    bool key(std::string& text) {
+        if (depth_ == 1) {
+            field_ = find(text);
+        }
         return true;
     }
-    return services->is_array() &&
-           std::all_of(services->begin(), services->end(), [&report](const Json& site) {
-               return site.is_string() && is_showable(site.get_ref<const std::string&>()) &&
-                      report.add_service(site.get_ref<const std::string&>());
-           });
+
+    bool string(std::string& text) {
+        switch (depth_ == 1 ? field_.kind : KnownKey::Kind::skipped) {
+            case KnownKey::Kind::name:
+                report_.set_name(text);
+                return named_ = is_showable(text);
+            case KnownKey::Kind::contact:
+                return contact_seen_ = set_contact(text);
+            case KnownKey::Kind::services:
+            case KnownKey::Kind::number:
+            case KnownKey::Kind::flag:
+                return false;
+            case KnownKey::Kind::skipped:
+                break;
+        }
+        const bool site = depth_ == 2 && field_.kind == KnownKey::Kind::services;
+        return !site || (is_showable(text) && report_.add_service(text));
+    }
+
+    bool number_unsigned(std::uint64_t value) {
+        if (!is_number_here()) {
+            return is_skipped();
+        }
+        const ReportField& field = report_fields[field_.index];
+        set_number(field, std::clamp(value, field.least, field.most), value);
+        return true;
+    }
+
+    // Negative ones; the others come as number_unsigned().
+    bool number_integer(std::int64_t value) { return number_float(static_cast<double>(value), ""); }
+
+    bool number_float(double value, const std::string&) {
+        if (!is_number_here()) {
+            return is_skipped();
+        }
+        const ReportField& field = report_fields[field_.index];
+        std::uint64_t possible = field.least;
+        if (value >= static_cast<double>(field.most)) {
+            possible = field.most;
+        } else if (value > static_cast<double>(field.least)) {  // which a NaN is not
+            possible = static_cast<std::uint64_t>(value);
+        }
+        field.set(report_.load, possible);
+        if (static_cast<double>(possible) != std::trunc(value)) {
+            report_.load.flags |= implausible;
+        }
+        return true;
+    }
+
+    bool boolean(bool value) {
+        if (depth_ != 1 || field_.kind != KnownKey::Kind::flag) {
+            return is_skipped();
+        }
+        if (value) {
+            report_.load.flags |= report_flags[field_.index].flag;
+        }
+        return true;
+    }
+
+    bool null() { return is_skipped(); }
+
+    bool binary(Json::binary_t&) { return is_skipped(); }
+
+    bool start_object(std::size_t) { return go_down(depth_ == 0); }
+
+    bool end_object() { return go_up(); }
+
+    bool start_array(std::size_t) {
+        return go_down(depth_ == 1 && field_.kind == KnownKey::Kind::services);
+    }
+
+    bool end_array() { return go_up(); }
+
+    bool parse_error(std::size_t, const std::string&, const std::exception&) { return false; }
+
+private:
+    // Keys nearly always come in the alphabet's order: the next is looked at first.
+    KnownKey find(std::string_view text) {
+        if (next_ < known_keys.size() && known_keys[next_].text == text) {
+            return known_keys[next_++];
+        }
+        const auto* const found = std::lower_bound(
+            known_keys.begin(), known_keys.end(), text,
+            [](const KnownKey& key, std::string_view wanted) { return key.text < wanted; });
+        if (found == known_keys.end() || found->text != text) {
+            return {};
+        }
+        next_ = static_cast<std::size_t>(found - known_keys.begin()) + 1;
+        return *found;
+    }
+
+    bool set_contact(std::string_view text) {
+        const auto endpoint = Endpoint::parse(text);
+        if (!endpoint || endpoint->address.is_multicast() || endpoint->address.is_unspecified()) {
+            return false;
+        }
+        report_.load.contact = *endpoint;
+        return true;
+    }
+
+    void set_number(const ReportField& field, std::uint64_t possible, std::uint64_t said) {
+        field.set(report_.load, possible);
+        if (possible != said) {
+            report_.load.flags |= implausible;
+        }
+    }
+
+    bool is_number_here() const { return depth_ == 1 && field_.kind == KnownKey::Kind::number; }
+
+    // A value that no known key wants: nothing but a map is expected at the top.  A list of sites
+    // holds nothing but names.
+    bool is_skipped() const {
+        return depth_ > 0 && field_.kind != KnownKey::Kind::services &&
+               (depth_ > 1 || field_.kind == KnownKey::Kind::skipped);
+    }
+
+    bool go_down(bool expected) {
+        const bool allowed = expected || is_skipped();
+        ++depth_;
+        return allowed;
+    }
+
+    bool go_up() {
+        --depth_;
+        return true;
+    }
+
+    ServerReport& report_;
+    KnownKey field_;        // whose value comes next
+    std::size_t next_ = 0;  // in known_keys
+    int depth_ = 0;
+    bool named_ = false;
+    bool contact_seen_ = false;
+};
+
+// What contradicts itself is cut as well.
+void reconcile(LoadReport& load) {
+    const auto cut = [&load](auto& number, auto most) {
+        if (number > most) {
+            number = most;
+            load.flags |= implausible;
+        }
+    };
+    cut(load.memory_available_bytes, load.memory_total_bytes);
+    cut(load.workers_busy, load.workers_max);
+    cut(load.workers_idle, load.workers_max);
+}
+
+// The counter to raise if the tag is not what the keys ask for.  Takes the tag off.
+std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
+                                       const KeyRing* keys) {
+    const std::uint8_t key_id = datagram[key_id_offset];
+    if (keys == nullptr) {
+        return key_id == 0 ? std::nullopt : std::optional{Counter::datagrams_of_unknown_key};
+    }
+    if (key_id == 0) {
+        return Counter::datagrams_unsigned;
+    }
+    if (datagram.size() <= datagram_header_bytes + tag_bytes) {
+        return Counter::datagrams_short;
+    }
+    const auto tag = datagram.last(tag_bytes);
+    datagram = datagram.first(datagram.size() - tag_bytes);
+    switch (keys->verify(KeyPurpose::announcement, key_id, datagram, tag)) {
+        case Verdict::good:
+            return std::nullopt;
+        case Verdict::unknown_key:
+            return Counter::datagrams_of_unknown_key;
+        case Verdict::forged:
+            break;
+    }
+    return Counter::datagrams_forged;
 }
 
 }  // namespace
 
 std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
-                                          std::span<const std::string> services) {
+                                          std::span<const std::string> services,
+                                          const KeyRing* keys) {
     std::vector<std::uint8_t> datagram(magic.begin(), magic.end());
     datagram.push_back(datagram_format_version);
-    datagram.insert(datagram.end(), 3, 0);
+    datagram.push_back(keys == nullptr ? std::uint8_t{0} : keys->signing_id());
+    datagram.insert(datagram.end(), 2, 0);
     put_big_endian(datagram, report.load.boot_id);
     put_big_endian(datagram, report.load.measurement);
 
-    // Replaces bytes that are no UTF-8 (a host name may be anything): CBOR text must be.
-    Json map = Json::parse(to_map(report).dump(-1, ' ', false, Json::error_handler_t::replace));
-
-    // What a site name adds: its bytes and at most 3 of length.  9 for the array's own header and
+    Json map = to_map(report);
+    // What a site name adds: its bytes and at most 3 of length.  16 for the array's own header and
     // key.
-    std::size_t room = datagram_bytes_max - datagram_header_bytes - Json::to_cbor(map).size() - 16;
+    const std::size_t used = datagram_header_bytes + Json::to_cbor(map).size() + 16 + tag_bytes;
+    std::size_t room = datagram_bytes_max - used;
     Json& sites = map["services"] = Json::array();
     for (const std::string& site : services) {
         if (sites.size() == ServerReport::services_max || site.size() + 3 > room) {
@@ -163,10 +316,14 @@ std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
         room -= site.size() + 3;
     }
     Json::to_cbor(map, datagram);
+    if (keys != nullptr) {
+        const Tag tag = keys->sign(KeyPurpose::announcement, datagram);
+        datagram.insert(datagram.end(), tag.begin(), tag.end());
+    }
     return datagram;
 }
 
-std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram,
+std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram, const KeyRing* keys,
                                        ServerReport& report) {
     if (datagram.size() > datagram_bytes_max) {
         return Counter::datagrams_long;
@@ -177,24 +334,28 @@ std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram,
     if (!std::equal(magic.begin(), magic.end(), datagram.begin())) {
         return Counter::datagrams_malformed;
     }
-    // Signed datagrams belong to a later version: a key id is another form of the format.
-    if (datagram[version_offset] != datagram_format_version || datagram[version_offset + 1] != 0) {
+    if (datagram[version_offset] != datagram_format_version) {
         return Counter::datagrams_of_other_version;
+    }
+    if (const auto fault = check_signature(datagram, keys)) {
+        return fault;
     }
 
     report = ServerReport{};
     report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
     report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
+    ReportReader reader{report};
     try {
         const auto body = datagram.subspan(datagram_header_bytes);
-        const Json map = Json::from_cbor(body.begin(), body.end(), true, false);
-        if (!map.is_object() || !from_map(map, report)) {
+        if (!Json::sax_parse(body.begin(), body.end(), &reader, Json::input_format_t::cbor) ||
+            !reader.complete()) {
             return Counter::datagrams_malformed;
         }
     } catch (const std::exception&) {
         // The library throws for some lengths no datagram can have, even when told not to.
         return Counter::datagrams_malformed;
     }
+    reconcile(report.load);
     return std::nullopt;
 }
 

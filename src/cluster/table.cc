@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cerrno>
+#include <cstddef>
 #include <new>
-#include <type_traits>
+
+#include <pthread.h>
+#include <time.h>
 
 #include "base/random.h"
 #include "base/text.h"
 #include "cluster/fresh_load.h"
+#include "cluster/seqlock.h"
 
 namespace backhand {
 
@@ -23,56 +27,42 @@ constexpr Nanoseconds moderator_silence_max = std::chrono::seconds{2};
 constexpr Nanoseconds ejection_first = std::chrono::seconds{1};
 constexpr Nanoseconds ejection_longest = std::chrono::seconds{30};
 
-constexpr std::size_t words_in(std::size_t bytes) {
-    return bytes / sizeof(std::uint64_t);
-}
-
 constexpr std::size_t round_up(std::size_t bytes) {
     return (bytes + cache_line_bytes - 1) / cache_line_bytes * cache_line_bytes;
 }
 
-// Copies a T in and out of shared words.  The words are atomic because a reader may look while the
-// writer writes; acquire and release on each of them order the copy against the sequence number
-// (on x86 these are plain moves).
-template <class T>
-void store_words(std::atomic<std::uint64_t>* words, const T& value) {
-    std::array<std::uint64_t, words_in(sizeof(T))> copy{};
-    std::memcpy(copy.data(), &value, sizeof(T));
-    for (std::size_t index = 0; index < copy.size(); ++index) {
-        words[index].store(copy[index], std::memory_order_release);
+// Hashes are never 0, which stands for nobody.
+std::uint64_t hash_of(const IpAddress& address) {
+    std::uint64_t hash = 0;
+    for (const std::uint8_t byte : address.bytes) {
+        hash = hash << 8U ^ byte ^ Random::mix(hash >> 32U);
     }
+    return Random::mix(hash) | 1U;
 }
 
-template <class T>
-void load_words(const std::atomic<std::uint64_t>* words, T& value) {
-    std::array<std::uint64_t, words_in(sizeof(T))> copy{};
-    for (std::size_t index = 0; index < copy.size(); ++index) {
-        copy[index] = words[index].load(std::memory_order_acquire);
-    }
-    static_assert(std::is_trivially_copyable_v<T>);
-    std::memcpy(static_cast<void*>(&value), copy.data(), sizeof(T));
+std::uint64_t hash_of(const Endpoint& contact) {
+    return Random::mix(hash_of(contact.address) ^ contact.port) | 1U;
 }
 
-// Never 0, which stands for nobody.
 std::uint64_t identity_of(const ServerReport& report) {
-    std::uint64_t hash = hash_ignoring_case(report.name_view());
-    for (const std::uint8_t byte : report.load.contact.address.bytes) {
-        hash = Random::mix(hash ^ byte);
-    }
-    return Random::mix(hash ^ report.load.contact.port) | 1U;
+    return Random::mix(hash_ignoring_case(report.name_view()) ^ hash_of(report.load.contact)) | 1U;
 }
 
 }  // namespace
 
-struct ClusterTable::Slot {
-    // report: odd while being written, 0 while never written.
-    alignas(cache_line_bytes) std::atomic<std::uint32_t> version;
-    std::array<std::atomic<std::uint64_t>, words_in(sizeof(ServerReport))> words;
+// Whose slot it is.  All entries lie side by side: looking one up reads no slot.
+struct ClusterTable::DirectoryEntry {
+    std::atomic<std::uint64_t> identity;  // of name and contact; 0: nobody's
+    std::atomic<std::uint64_t> contact;
+    std::atomic<std::uint64_t> address;
+};
 
-    // observed.  Whose slot it is, and how far its news have come, is kept here too: a report that
-    // was left half written must not let an older one in.
-    alignas(cache_line_bytes) std::atomic<std::uint64_t> identity;  // 0: nobody's
-    std::atomic<std::uint64_t> boot_id;
+struct ClusterTable::Slot {
+    alignas(cache_line_bytes) Seqlock<ServerReport> report;
+
+    // observed.  How far the server's news have come is kept here too: a report that was left half
+    // written must not let an older one in.
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> boot_id;
     std::atomic<std::uint64_t> measurement;  // of the newest report taken
     std::atomic<std::uint64_t> fresh;
     std::atomic<std::uint64_t> fresh_at;
@@ -81,33 +71,7 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> sent_since;
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
-
-    void write(const ServerReport& report) {
-        // A predecessor may have died in the middle: its odd number is simply continued.
-        const std::uint32_t begun = version.load(std::memory_order_relaxed) | 1U;
-        version.store(begun, std::memory_order_relaxed);
-        store_words(words.data(), report);
-        version.store(begun + 1, std::memory_order_release);
-    }
-
-    // Runs `copy` until it saw one report throughout; at most twice.
-    template <class Copy>
-    bool read(Copy copy) const {
-        for (int attempt = 0; attempt < 2; ++attempt) {
-            const std::uint32_t before = version.load(std::memory_order_acquire);
-            if (before == 0) {
-                return false;
-            }
-            if ((before & 1U) != 0) {
-                continue;
-            }
-            copy();
-            if (version.load(std::memory_order_relaxed) == before) {
-                return true;
-            }
-        }
-        return false;
-    }
+    std::atomic<std::uint32_t> proven;
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -119,19 +83,36 @@ struct ClusterTable::Header {
     std::uint32_t cells_max;
     std::atomic<std::uint32_t> slots_used;
     std::atomic<std::uint32_t> cells_used;
+    std::atomic<std::uint32_t> proof_demanded;
+    pthread_mutex_t writing;  // held by the writer for as long as it writes
     std::atomic<std::uint64_t> writer_epoch;
     std::atomic<std::uint64_t> writer_seen_at;
     std::atomic<std::uint64_t> boot_id;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
+    InFlightSums in_flight;
     alignas(cache_line_bytes) Counters counters;
+    alignas(cache_line_bytes) LatencyByLoad latency;
+    alignas(cache_line_bytes) LocationTimes locations;
 };
 
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
-static_assert(sizeof(ChildCell) == 16);
+
+// Where the regions begin that follow the header.
+struct ClusterTable::Layout {
+    explicit Layout(Size size)
+        : cells(round_up(sizeof(Header))),
+          directory(cells + size.cells_max * sizeof(ChildCell)),
+          slots(directory + round_up(size.slots_max * sizeof(DirectoryEntry))),
+          end(slots + size.slots_max * sizeof(Slot)) {}
+
+    std::size_t cells;
+    std::size_t directory;
+    std::size_t slots;
+    std::size_t end;
+};
 
 std::size_t ClusterTable::bytes_needed(Size size) {
-    return round_up(sizeof(Header)) + round_up(size.cells_max * sizeof(ChildCell)) +
-           size.slots_max * sizeof(Slot);
+    return Layout{size}.end;
 }
 
 ClusterTable ClusterTable::create(void* memory, Size size) {
@@ -140,6 +121,15 @@ ClusterTable ClusterTable::create(void* memory, Size size) {
     header->slots_max = size.slots_max;
     header->cells_max = size.cells_max;
     header->slots_used.store(1, std::memory_order_relaxed);
+
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    ::pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+    ::pthread_mutex_init(&header->writing, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+
     header->magic_number = magic;
     return ClusterTable{header};
 }
@@ -160,24 +150,54 @@ Counters& ClusterTable::counters() const {
     return header_->counters;
 }
 
-// The three regions follow one another: header, cells, slots.
-std::span<ChildCell> ClusterTable::cells() const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + round_up(sizeof(Header));
-    return {reinterpret_cast<ChildCell*>(base), header_->cells_max};
+ChildCells ClusterTable::cells() const {
+    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.cells;
+    return {{reinterpret_cast<ChildCell*>(base), header_->cells_max},
+            header_->cells_used,
+            header_->in_flight};
+}
+
+LatencyByLoad& ClusterTable::latency() const {
+    return header_->latency;
+}
+
+LocationTimes& ClusterTable::locations() const {
+    return header_->locations;
+}
+
+std::span<ClusterTable::DirectoryEntry> ClusterTable::directory() const {
+    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.directory;
+    return {reinterpret_cast<DirectoryEntry*>(base), header_->slots_max};
 }
 
 ClusterTable::Slot& ClusterTable::slot(std::uint32_t slot_index) const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + round_up(sizeof(Header)) +
-                       round_up(header_->cells_max * sizeof(ChildCell));
+    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.slots;
     return reinterpret_cast<Slot*>(base)[slot_index];
 }
 
-std::uint64_t ClusterTable::become_writer() const {
-    return header_->writer_epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
+// A predecessor sees the new epoch within a few milliseconds.  One that does not is stopped or
+// stuck; what it may still write, should it ever go on, is gone with the next report.
+std::uint64_t ClusterTable::become_writer(Nanoseconds patience) const {
+    const std::uint64_t epoch = header_->writer_epoch.fetch_add(1, std::memory_order_acq_rel) + 1;
+    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(patience);
+    const timespec until{.tv_sec = static_cast<time_t>(deadline / 1'000'000'000),
+                         .tv_nsec = static_cast<long>(deadline % 1'000'000'000)};
+    if (::pthread_mutex_clocklock(&header_->writing, CLOCK_MONOTONIC, &until) == EOWNERDEAD) {
+        ::pthread_mutex_consistent(&header_->writing);
+    }
+    return epoch;
 }
 
 bool ClusterTable::is_writer(std::uint64_t epoch) const {
     return header_->writer_epoch.load(std::memory_order_acquire) == epoch;
+}
+
+void ClusterTable::stop_writing() const {
+    ::pthread_mutex_unlock(&header_->writing);  // which does nothing unless it is ours
+}
+
+void ClusterTable::depose_writer() const {
+    header_->writer_epoch.fetch_add(1, std::memory_order_acq_rel);
 }
 
 void ClusterTable::writer_alive(MonotonicTime now) const {
@@ -190,44 +210,93 @@ bool ClusterTable::moderator_alive(MonotonicTime now) const {
 }
 
 void ClusterTable::set_self(const ServerReport& report) const {
+    DirectoryEntry& entry = directory()[self_slot];
+    entry.identity.store(identity_of(report), std::memory_order_relaxed);
+    entry.contact.store(hash_of(report.load.contact), std::memory_order_relaxed);
+    entry.address.store(hash_of(report.load.contact.address), std::memory_order_relaxed);
     Slot& self = slot(self_slot);
-    self.write(report);
+    self.report.write(report);
     self.boot_id.store(report.load.boot_id, std::memory_order_relaxed);
 }
 
-ClusterTable::Outcome ClusterTable::take(const ServerReport& report) const {
+ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     const LoadReport& load = report.load;
     const std::uint64_t identity = identity_of(report);
-    const auto known = find(identity);
-    const auto slot_index = known ? known : find_free(load.received_at);
+    auto slot_index = find(identity);
     if (!slot_index) {
-        return Outcome::cluster_full;
+        slot_index = find_predecessor(load.contact);
+    }
+    const bool known =
+        slot_index &&
+        (directory()[*slot_index].identity.load(std::memory_order_relaxed) == identity ||
+         !may_be_reused(*slot_index, load.received_at));
+    if (!slot_index) {
+        slot_index = find_free(load.received_at);
+    }
+    if (!slot_index) {
+        return {Outcome::cluster_full};
     }
 
     Slot& target = slot(*slot_index);
+    DirectoryEntry& entry = directory()[*slot_index];
     const std::uint64_t boot_before = target.boot_id.load(std::memory_order_relaxed);
     const std::uint64_t measured_before = target.measurement.load(std::memory_order_relaxed);
     if (known && (load.boot_id < boot_before ||
                   (load.boot_id == boot_before && load.measurement <= measured_before))) {
-        return Outcome::replayed;
+        return {Outcome::replayed};
     }
-    if (!known || load.boot_id != boot_before) {
+    const bool same_server = entry.identity.load(std::memory_order_relaxed) == identity;
+    if (!same_server || load.boot_id != boot_before) {
         // Another server, or another start of the same one: what we observed of it is void.
-        target.identity.store(identity, std::memory_order_relaxed);
         target.boot_id.store(load.boot_id, std::memory_order_relaxed);
         target.ejected_until.store(0, std::memory_order_relaxed);
         target.failures.store(0, std::memory_order_relaxed);
         target.pooled.store(0, std::memory_order_relaxed);
         target.fresh.store(0, std::memory_order_relaxed);
     }
+    if (!same_server) {
+        target.proven.store(0, std::memory_order_relaxed);
+        entry.contact.store(hash_of(load.contact), std::memory_order_relaxed);
+        entry.address.store(hash_of(load.contact.address), std::memory_order_relaxed);
+        entry.identity.store(identity, std::memory_order_release);
+    }
     target.measurement.store(load.measurement, std::memory_order_relaxed);
-    target.write(report);
+    target.report.write(report);
     refresh(*slot_index, load.boot_id, load.measurement, load.serving, load.workers_idle,
             load.received_at);
     if (*slot_index >= header_->slots_used.load(std::memory_order_relaxed)) {
         header_->slots_used.store(*slot_index + 1, std::memory_order_release);
     }
-    return Outcome::taken;
+    const bool counts = header_->proof_demanded.load(std::memory_order_relaxed) == 0 ||
+                        target.proven.load(std::memory_order_relaxed) != 0;
+    return {counts ? Outcome::taken : Outcome::unproven, *slot_index};
+}
+
+void ClusterTable::demand_proof(bool demanded) const {
+    header_->proof_demanded.store(demanded ? 1 : 0, std::memory_order_relaxed);
+}
+
+bool ClusterTable::prove(std::uint32_t slot_index, const Endpoint& contact, std::uint64_t boot_id,
+                         std::uint64_t measurement) const {
+    Slot& target = slot(slot_index);
+    if (directory()[slot_index].contact.load(std::memory_order_relaxed) != hash_of(contact)) {
+        return false;
+    }
+    const std::uint64_t boot_heard = target.boot_id.load(std::memory_order_relaxed);
+    if (boot_id < boot_heard) {
+        return false;
+    }
+    if (boot_id > boot_heard) {
+        // What was heard is a replay from an earlier life.  Nothing up to now counts any more.
+        target.boot_id.store(boot_id, std::memory_order_relaxed);
+        target.measurement.store(measurement, std::memory_order_relaxed);
+        return false;
+    }
+    if (measurement > target.measurement.load(std::memory_order_relaxed)) {
+        target.measurement.store(measurement, std::memory_order_relaxed);
+    }
+    target.proven.store(1, std::memory_order_release);
+    return true;
 }
 
 std::uint64_t ClusterTable::boot_id() const {
@@ -247,9 +316,8 @@ std::uint32_t ClusterTable::slots_used() const {
 }
 
 std::optional<ServerReport> ClusterTable::report(std::uint32_t slot_index) const {
-    const Slot& source = slot(slot_index);
     ServerReport result;
-    if (!source.read([&] { load_words(source.words.data(), result); })) {
+    if (!slot(slot_index).report.read(result)) {
         return std::nullopt;
     }
     return result;
@@ -257,25 +325,22 @@ std::optional<ServerReport> ClusterTable::report(std::uint32_t slot_index) const
 
 bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
                         ServerView& view) const {
-    static_assert(offsetof(ServerReport, load) == 0);
-    constexpr std::size_t count_word = offsetof(ServerReport, services_count) / 8;
-    constexpr std::size_t first_hash_word = offsetof(ServerReport, service_hashes) / 8;
     static_assert(offsetof(ServerReport, services_count) % 8 == 0);
-
     const Slot& source = slot(slot_index);
+    const Seqlock<ServerReport>& report = source.report;
     bool offered = service_hash == 0;
-    const bool whole = source.read([&] {
-        load_words(source.words.data(), view.load);
+    const bool whole = report.read_whole([&] {
+        report.copy_out(&view.load, offsetof(ServerReport, load), sizeof view.load);
         if (service_hash == 0) {
             return;
         }
         offered = false;
-        const auto count_bits = source.words[count_word].load(std::memory_order_acquire);
+        const auto count_bits = report.word_at(offsetof(ServerReport, services_count));
         const std::size_t count = std::min<std::size_t>(static_cast<std::uint32_t>(count_bits),
                                                         ServerReport::services_max);
         for (std::size_t index = 0; index < count && !offered; ++index) {
-            const auto hash = source.words[first_hash_word + index].load(std::memory_order_acquire);
-            offered = hash == service_hash;
+            offered = report.word_at(offsetof(ServerReport, service_hashes) +
+                                     index * sizeof(std::uint64_t)) == service_hash;
         }
     });
     if (!whole || !offered) {
@@ -287,22 +352,25 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     view.sent_since = source.sent_since.load(std::memory_order_relaxed);
     if (slot_index == self_slot) {
         view.age = Nanoseconds{0};
-        view.serving = in_flight().serving;
+        view.serving = cells().quick().serving;
+        view.proven = true;
         view.workers_idle = view.load.workers_idle;
         return true;
     }
     const FreshLoad fresh = FreshLoad::unpack(source.fresh.load(std::memory_order_relaxed));
     view.serving = fresh.serving;
     view.workers_idle = fresh.workers_idle;
+    view.proven = header_->proof_demanded.load(std::memory_order_relaxed) == 0 ||
+                  source.proven.load(std::memory_order_acquire) != 0;
     view.age = elapsed(
         std::max(view.load.received_at, source.fresh_at.load(std::memory_order_relaxed)), now);
     return true;
 }
 
 std::optional<std::uint32_t> ClusterTable::find_contact(const Endpoint& contact) const {
+    const std::uint64_t wanted = hash_of(contact);
     for (std::uint32_t index = 0; index < slots_used(); ++index) {
-        const auto found = report(index);
-        if (found && found->load.contact == contact) {
+        if (directory()[index].contact.load(std::memory_order_relaxed) == wanted) {
             return index;
         }
     }
@@ -311,10 +379,12 @@ std::optional<std::uint32_t> ClusterTable::find_contact(const Endpoint& contact)
 
 bool ClusterTable::is_live_member(const IpAddress& address, MonotonicTime now,
                                   Nanoseconds age_max) const {
+    const std::uint64_t wanted = hash_of(address);
     ServerView candidate;
     for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
-        if (view(index, 0, now, candidate) && candidate.load.contact.address == address &&
-            candidate.age <= age_max) {
+        if (directory()[index].address.load(std::memory_order_relaxed) == wanted &&
+            view(index, 0, now, candidate) && candidate.load.contact.address == address &&
+            candidate.proven && candidate.age <= age_max) {
             return true;
         }
     }
@@ -396,58 +466,35 @@ void ClusterTable::set_pooled_connections(std::uint32_t slot_index, std::uint32_
     slot(slot_index).pooled.store(count, std::memory_order_relaxed);
 }
 
-ChildCell* ClusterTable::claim_cell(pid_t pid) const {
-    const std::span<ChildCell> all = cells();
-    for (std::uint32_t index = 0; index < all.size(); ++index) {
-        std::int32_t free = 0;
-        if (all[index].pid.compare_exchange_strong(free, pid, std::memory_order_acq_rel)) {
-            std::uint32_t used = header_->cells_used.load(std::memory_order_relaxed);
-            while (used <= index && !header_->cells_used.compare_exchange_weak(
-                                        used, index + 1, std::memory_order_release)) {
-            }
-            return &all[index];
-        }
-    }
-    return nullptr;
-}
-
-void ClusterTable::release_cell(pid_t pid) const {
-    for (ChildCell& cell : cells()) {
-        if (cell.pid.load(std::memory_order_relaxed) == pid) {
-            cell.serving.store(0, std::memory_order_relaxed);
-            cell.forwarding.store(0, std::memory_order_relaxed);
-            cell.pid.store(0, std::memory_order_release);
-        }
-    }
-}
-
-InFlight ClusterTable::in_flight() const {
-    InFlight total;
-    const std::uint32_t used = header_->cells_used.load(std::memory_order_acquire);
-    for (const ChildCell& cell : cells().first(used)) {
-        total.serving += cell.serving.load(std::memory_order_relaxed);
-        total.forwarding += cell.forwarding.load(std::memory_order_relaxed);
-    }
-    return total;
-}
-
 std::optional<std::uint32_t> ClusterTable::find(std::uint64_t identity) const {
-    for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
-        if (slot(index).identity.load(std::memory_order_relaxed) == identity) {
+    const auto used = directory().first(slots_used());
+    for (std::uint32_t index = self_slot + 1; index < used.size(); ++index) {
+        if (used[index].identity.load(std::memory_order_relaxed) == identity) {
             return index;
         }
     }
     return std::nullopt;
 }
 
+// Two servers cannot share a contact: one that announces another's has replaced it, under another
+// name.
+std::optional<std::uint32_t> ClusterTable::find_predecessor(const Endpoint& contact) const {
+    const auto found = find_contact(contact);
+    return found != self_slot ? found : std::nullopt;
+}
+
 // Our own requests must have ended there, or they would be taken for requests at the next server.
+bool ClusterTable::may_be_reused(std::uint32_t slot_index, MonotonicTime now) const {
+    const Slot& candidate = slot(slot_index);
+    const MonotonicTime heard_at = candidate.fresh_at.load(std::memory_order_relaxed);
+    return elapsed(heard_at, now) > slot_reuse_after &&
+           candidate.in_flight.load(std::memory_order_relaxed) == 0;
+}
+
 std::optional<std::uint32_t> ClusterTable::find_free(MonotonicTime now) const {
     const std::uint32_t used = slots_used();
     for (std::uint32_t index = self_slot + 1; index < used; ++index) {
-        const Slot& candidate = slot(index);
-        const MonotonicTime heard_at = candidate.fresh_at.load(std::memory_order_relaxed);
-        if (elapsed(heard_at, now) > slot_reuse_after &&
-            candidate.in_flight.load(std::memory_order_relaxed) == 0) {
+        if (may_be_reused(index, now)) {
             return index;
         }
     }

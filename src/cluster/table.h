@@ -4,11 +4,13 @@
 //   report    what the server said.  One writer (the moderator), a seqlock: readers never wait and
 //             never see half a report.
 //   observed  what this host saw itself: atomics that any process may change.
-// Beside the slots lies one cell per httpd child with its exact in-flight counts; whoever wants the
-// total adds the cells up, and the parent clears the cell of a child that died.
+// Beside the slots lie the children's counts (ChildCells), how long requests take here
+// (LatencyByLoad) and per location (LocationTimes), and a directory in which a slot is found by who
+// its server is without touching the slots.
 //
-// Any process may die at any instruction: there are no locks to leave behind, and a slot that was
-// left half written reads as absent until the next report replaces it.
+// Any process may die at any instruction.  The one lock, on the right to write, is taken over from
+// an owner that died; a slot that was left half written reads as absent until the next report
+// replaces it.
 #pragma once
 
 #include <atomic>
@@ -16,32 +18,22 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "cluster/child_cells.h"
 #include "cluster/counters.h"
+#include "cluster/latency_by_load.h"
+#include "cluster/location_times.h"
 #include "cluster/server_report.h"
 
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 1;
+constexpr std::uint32_t cluster_layout_version = 2;
 
 constexpr std::uint32_t self_slot = 0;
-
-struct ChildCell {
-    std::atomic<std::int32_t> pid{0};  // 0: free
-    std::atomic<std::uint32_t> serving{0};
-    std::atomic<std::uint32_t> forwarding{0};
-    std::uint32_t reserved = 0;
-};
-
-struct InFlight {
-    std::uint32_t serving = 0;
-    std::uint32_t forwarding = 0;
-};
 
 // What a decision needs to know of one server.  A copy: it does not change under a sort.
 struct ServerView {
@@ -52,6 +44,7 @@ struct ServerView {
     std::uint32_t workers_idle = 0;  // newest known
     std::uint32_t sent_since = 0;    // requests this host sent it since those news
     std::uint32_t in_flight = 0;     // requests this host has at it now
+    bool proven = true;              // its contact has answered a challenge, if one is asked for
 
     bool is_self() const { return slot_index == self_slot; }
 
@@ -67,7 +60,18 @@ public:
     };
 
     // What a news of a server did to the table.
-    enum class Outcome { taken, replayed, cluster_full };
+    enum class Outcome {
+        taken,
+        // Taken, but the server is no candidate before its contact has answered a challenge.
+        unproven,
+        replayed,
+        cluster_full,
+    };
+
+    struct Taken {
+        Outcome outcome{};
+        std::uint32_t slot_index = 0;  // unless replayed or cluster_full
+    };
 
     static std::size_t bytes_needed(Size size);
 
@@ -83,10 +87,16 @@ public:
 
     // ---- the moderator: one writer at a time ----
 
-    // Takes the right to write from whoever has it.  Returns the epoch to ask is_writer() with: a
-    // moderator that is writer no longer stops writing.
-    std::uint64_t become_writer() const;
+    // Takes the right to write from whoever has it, waiting at most `patience` for a predecessor to
+    // see that and to stop.  Returns the epoch to ask is_writer() with: a moderator that is writer
+    // no longer stops writing, and says so by stop_writing().  Both by the same thread.
+    std::uint64_t become_writer(Nanoseconds patience) const;
     bool is_writer(std::uint64_t epoch) const;
+    void stop_writing() const;
+
+    // Makes whoever is writer stop, without becoming it.
+    void depose_writer() const;
+
     void writer_alive(MonotonicTime now) const;
 
     // True if a moderator has been active within the last two seconds.
@@ -95,7 +105,15 @@ public:
     void set_self(const ServerReport& report) const;
 
     // Takes in a peer's report; `report.load.received_at` must be set.
-    Outcome take(const ServerReport& report) const;
+    Taken take(const ServerReport& report) const;
+
+    // From now on only servers count whose contact has answered a challenge (or all again).
+    void demand_proof(bool demanded) const;
+
+    // The server in this slot has answered a challenge: it is what it says, and this is how far its
+    // reports had come then.  Older ones are replays.  False if the slot has another by now.
+    bool prove(std::uint32_t slot_index, const Endpoint& contact, std::uint64_t boot_id,
+               std::uint64_t measurement) const;
 
     // ---- any process ----
 
@@ -119,7 +137,8 @@ public:
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
-    // True if a server whose contact has this address was heard of within `age_max`.
+    // True if a server, proven if that is demanded, whose contact has this address was heard of
+    // within `age_max`.
     bool is_live_member(const IpAddress& address, MonotonicTime now, Nanoseconds age_max) const;
 
     // ---- observed, by the processes that forward ----
@@ -146,26 +165,25 @@ public:
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;
     void set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const;
 
-    // ---- in-flight cells ----
+    // ---- what happens here ----
 
-    // Takes a cell for this child.  nullptr if all are in use: then nothing is counted.
-    ChildCell* claim_cell(pid_t pid) const;
-
-    // Clears the cell of a child that is gone.  Called by the child at its end, and by the parent
-    // for children that could not.
-    void release_cell(pid_t pid) const;
-
-    InFlight in_flight() const;
+    ChildCells cells() const;
+    LatencyByLoad& latency() const;
+    LocationTimes& locations() const;
 
 private:
     struct Header;
+    struct DirectoryEntry;
     struct Slot;
+    struct Layout;
 
     explicit ClusterTable(Header* header) : header_(header) {}
 
     Slot& slot(std::uint32_t slot_index) const;
-    std::span<ChildCell> cells() const;
+    std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
+    std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;
+    bool may_be_reused(std::uint32_t slot_index, MonotonicTime now) const;
     std::optional<std::uint32_t> find_free(MonotonicTime now) const;
 
     Header* header_;

@@ -77,7 +77,7 @@ public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
         std::uint32_t load_max = 1;
         for (const ServerView& server : set.servers()) {
-            const std::uint32_t cpus = std::max(1U, server.load.cpus_count);
+            const std::uint32_t cpus = server.load.whole_cpus();
             const std::uint32_t per_cpu =
                 server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0);
             load_max = std::max(load_max, std::bit_ceil(std::min(per_cpu, 1U << 30U)));
@@ -235,7 +235,8 @@ double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_
         static_cast<double>(std::max<std::uint64_t>(1, load.memory_total_bytes));
     const double memory_used =
         1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) / memory_total);
-    const double jobs_per_cpu = load.load_permille / 1000.0 / std::max(1U, load.cpus_count);
+    const double jobs_per_cpu =
+        static_cast<double>(load.load_permille) / std::max(1U, load.cpus_permille);
     return std::pow(base, memory_used) + std::pow(base, jobs_per_cpu / std::max(1U, load_max));
 }
 

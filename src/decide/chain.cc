@@ -11,7 +11,8 @@ namespace {
 bool may_take_requests(const ServerView& peer, const DecisionContext& context) {
     // A report of idle workers justifies only so many sends.
     const bool has_idle_worker = peer.workers_idle > peer.sent_since;
-    return has_idle_worker && !is_silent(peer) && !peer.load.has(ServerFlag::leaving) &&
+    return peer.proven && has_idle_worker && !is_silent(peer) &&
+           !peer.load.has(ServerFlag::leaving) &&
            !context.table.is_ejected(peer.slot_index, context.now);
 }
 

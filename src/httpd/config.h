@@ -26,7 +26,8 @@ class SeedPlugin;
 struct GlobalSettings {
     std::vector<Destination> destinations;
     AcceptList accept;
-    std::string socket_directory;  // UnixSocketDir; empty: the default
+    std::vector<std::string> key_files;  // BackhandKey; the first signs
+    std::string socket_directory;        // UnixSocketDir; empty: the default
     std::string state_directory = "/var/lib/backhand";
     std::optional<IpAddress> self_address;
     std::uint16_t self_port = 0;  // 0: of the first plain Listen
@@ -34,6 +35,11 @@ struct GlobalSettings {
     std::uint32_t servers_max = 1024;
     bool pooling = true;
     Nanoseconds connect_limit = std::chrono::seconds{2};
+
+    // Which hooks have been registered while this configuration was read.
+    bool has_request_hooks = false;
+    bool has_chain_hooks = false;
+    bool has_key_hooks = false;
 };
 
 // A chain and the section it stands in.

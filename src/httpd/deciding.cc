@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "httpd/config.h"
 #include "httpd/forwarding.h"
 #include "httpd/instance.h"
+#include "httpd/report_handler.h"
 #include "httpd/request_state.h"
 
 namespace backhand::httpd {
@@ -39,6 +41,13 @@ bool has_room_for_our_fields(const request_rec* r) {
     constexpr int ours_max = 4;
     const int limit = r->server->limit_req_fields;
     return limit == 0 || apr_table_elts(r->headers_in)->nelts + ours_max <= limit;
+}
+
+// Where httpd knows no better it names the content's type as the handler; all else executes.
+std::uint64_t location_of(const request_rec* r) {
+    const std::string_view handler = text_of(r->handler);
+    const bool executes = !handler.empty() && handler.find('/') == std::string_view::npos;
+    return location_key(server_config(r->server).service_hash, text_of(r->uri), executes);
 }
 
 // Whether the request could be served by a peer as well as by this server.
@@ -70,7 +79,7 @@ public:
         ServerView self;
         taken_ = state_.instance->child->cell != nullptr &&
                  table.view(self_slot, 0, monotonic_now(), self) &&
-                 table.in_flight().forwarding <= running_workers(self.load) / 2;
+                 table.cells().quick().forwarding <= running_workers(self.load) / 2;
     }
 
     ForwardingPlace(const ForwardingPlace&) = delete;
@@ -82,7 +91,11 @@ public:
 
     bool taken() const { return taken_; }
 
-    void served() { served_ = true; }
+    // A peer has answered the request.
+    void served() {
+        served_ = true;
+        state_.instance->child->cell->forwarded.fetch_add(1, std::memory_order_relaxed);
+    }
 
 private:
     RequestState& state_;
@@ -148,17 +161,21 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
 
 }  // namespace
 
-int decide_request(request_rec* r) {
-    RequestState* const state = state_of(r);
-    if (state == nullptr || r->main != nullptr || r->prev != nullptr) {
-        return DECLINED;
+int handle_request(request_rec* r) {
+    if (r->handler != nullptr && std::strcmp(r->handler, report_handler) == 0) {
+        return show_report(r);
     }
     const DirectoryConfig& config = directory_config(r);
-    if (config.chain == nullptr || config.chain->is_off() || !state->instance->child ||
-        !may_be_forwarded(r, *state)) {
+    if (config.chain == nullptr || config.chain->is_off() || r->main != nullptr ||
+        r->prev != nullptr) {
         return DECLINED;
     }
-    return decide_and_forward(r, *state, config);
+    RequestState* const state = state_of(r);
+    if (state == nullptr) {
+        return DECLINED;
+    }
+    state->location = location_of(r);
+    return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, config) : DECLINED;
 }
 
 }  // namespace backhand::httpd

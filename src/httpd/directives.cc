@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/text.h"
 #include "forward/pool_protocol.h"
@@ -10,6 +11,7 @@
 #include "httpd/c_string.h"
 #include "httpd/config.h"
 #include "httpd/guard.h"
+#include "httpd/hooks.h"
 #include "httpd/pool_object.h"
 #include "httpd/seed_plugin.h"
 
@@ -67,7 +69,11 @@ const char* set_multicast_stats(cmd_parms* cmd, void*, const char* first, const 
     if (!destination) {
         return complain(cmd, destination.error().detail);
     }
-    global_settings(cmd).destinations.push_back(*destination);
+    GlobalSettings& settings = global_settings(cmd);
+    settings.destinations.push_back(*destination);
+    if (!std::exchange(settings.has_request_hooks, true)) {
+        register_request_hooks();
+    }
     return nullptr;
 }
 
@@ -80,6 +86,25 @@ const char* add_accept_stats(cmd_parms* cmd, void*, const char* value) {
         return complain(cmd, prefix.error().detail);
     }
     global_settings(cmd).accept.add(*prefix);
+    return nullptr;
+}
+
+// The value is not repeated in an error unless it looks like a path: it may be the secret itself.
+const char* add_key(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    const std::string_view path = absolute_path(cmd, value);
+    if (path.empty() || text_of(value).find('/') == std::string_view::npos) {
+        return complain(cmd,
+                        "takes the path of a file that holds the key, not the key: for example "
+                        "/etc/apache2/backhand.key, made by `openssl rand -hex 32`");
+    }
+    GlobalSettings& settings = global_settings(cmd);
+    settings.key_files.emplace_back(path);
+    if (!std::exchange(settings.has_key_hooks, true)) {
+        register_key_hooks();
+    }
     return nullptr;
 }
 
@@ -206,6 +231,10 @@ Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
         if (ap_check_cmd_context(const_cast<cmd_parms*>(cmd), NOT_IN_HTACCESS) == nullptr) {
             const std::string section = cmd->path == nullptr ? "everywhere" : cmd->path;
             server_config(cmd->server).chains.push_back({section, config.chain});
+            GlobalSettings& settings = server_config(ap_server_conf).global;
+            if (!std::exchange(settings.has_chain_hooks, true)) {
+                register_chain_hooks();
+            }
         }
     }
     return *config.chain;
@@ -256,6 +285,8 @@ const command_rec directives[] = {
                    "[my-ip] dest-ip:port[,ttl]: where to announce this server's load"),
     AP_INIT_ITERATE("AcceptStats", &Guarded<&add_accept_stats>::call, nullptr, RSRC_CONF,
                     "ip, ip/mask, ip/prefix or 10.0: whose announcements to believe"),
+    AP_INIT_ITERATE("BackhandKey", &Guarded<&add_key>::call, nullptr, RSRC_CONF,
+                    "files with the cluster's keys; the first signs, all are accepted"),
     AP_INIT_TAKE1("UnixSocketDir", &Guarded<&set_socket_directory>::call, nullptr, RSRC_CONF,
                   "directory of the moderator's UNIX socket"),
     AP_INIT_TAKE1("BackhandStateDir", &Guarded<&set_state_directory>::call, nullptr, RSRC_CONF,

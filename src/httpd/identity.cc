@@ -131,11 +131,10 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
 }  // namespace
 
 int restore_client(request_rec* r) {
-    RequestState* const state = state_of(r);
+    RequestState* const state = begin_count(r);
     if (state == nullptr) {
         return DECLINED;
     }
-    state->count_as(RequestState::Counted::serving);
     forget_previous_request(r->connection);
 
     const char* const proxied = apr_table_get(r->headers_in, proxied_field.data());
@@ -152,6 +151,7 @@ int restore_client(request_rec* r) {
     const auto sender = tcp_sender(r->connection);
     const bool accepted = identity && sender && instance.settings().accept.contains(*sender);
     if (accepted && instance.table.is_live_member(*sender, monotonic_now(), member_silence_max)) {
+        carry_news(r, *state);
         adopt(r, *state, *identity);
         if (offers_site(r->server, identity->site)) {
             return OK;
@@ -164,6 +164,7 @@ int restore_client(request_rec* r) {
     if (accepted) {
         // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
         // would be wrong, and nothing has been done for it: the forwarder serves it itself.
+        carry_news(r, *state);
         instance.table.counters().add(Counter::proxied_declined);
         state->declined = "unknown-member";
         return HTTP_SERVICE_UNAVAILABLE;

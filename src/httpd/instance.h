@@ -15,6 +15,7 @@
 
 #include <sys/types.h>
 
+#include "announce/key_ring.h"
 #include "announce/socket.h"
 #include "base/random.h"
 #include "cluster/table.h"
@@ -22,6 +23,7 @@
 #include "forward/peer_connections.h"
 #include "httpd/apache.h"
 #include "httpd/config.h"
+#include "httpd/request_state.h"
 
 namespace backhand::httpd {
 
@@ -85,8 +87,10 @@ public:
     // Set in post_config.
     ServerReport self;
     std::vector<std::string> services;
-    bool chains_exist = false;  // somewhere in the configuration, .htaccess files aside
+    ResponseFilters response_filters;
     std::string socket_path;
+    std::optional<KeyRing> keys;
+    std::vector<Endpoint> own_endpoints;  // where httpd listens
     // Open in the parent as long as the configuration lives: a moderator that died is forked again
     // with them.
     std::vector<Sender> senders;

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <random>
 #include <string>
 #include <system_error>
@@ -18,12 +17,16 @@
 #include "announce/datagram.h"
 #include "announce/socket.h"
 #include "base/text.h"
+#include "cluster/report_fields.h"
 #include "forward/pool_protocol.h"
 #include "httpd/apache.h"
+#include "httpd/contact.h"
 #include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/moderator_process.h"
+#include "httpd/plugin_trial.h"
 #include "httpd/pool_object.h"
+#include "httpd/private_directory.h"
 #include "httpd/seed_plugin.h"
 
 APLOG_USE_MODULE(backhand);
@@ -42,96 +45,13 @@ int refuse(const server_rec* server, const std::string& message) {
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-std::string explain_errno(const std::string& what) {
-    return what + ": " + std::generic_category().message(errno);
-}
-
 bool in_use(const server_rec* main_server) {
     return !server_config(main_server).global.destinations.empty();
-}
-
-// Tries a plug-in in a process that has given up its privileges: code that is not ours must not run
-// in httpd's parent, not even its constructors.  Returns what is wrong, or nothing.
-std::string try_plugin(const SeedPlugin& plugin, apr_pool_t* pool, server_rec* server) {
-    if (const Status allowed = plugin.check_ownership(); !allowed) {
-        return allowed.error().detail;
-    }
-    int ends[2];
-    if (::pipe(ends) != 0) {
-        return explain_errno("cannot try the plug-in");
-    }
-    const UniqueFd reader{ends[0]};
-    UniqueFd writer{ends[1]};
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-        SeedPlugin trial{plugin.source()};
-        ap_run_drop_privileges(pool, server);
-        const Status opened = trial.open();
-        const std::string answer = opened ? "" : opened.error().detail;
-        const bool told = ::write(writer.get(), answer.data(), answer.size()) >= 0;
-        ::_exit(opened && told ? 0 : 1);
-    }
-    writer.reset();
-    std::string answer;
-    char buffer[512];
-    for (ssize_t size = 0; (size = ::read(reader.get(), buffer, sizeof buffer)) > 0;) {
-        answer.append(buffer, static_cast<std::size_t>(size));
-    }
-    int status = 0;
-    if (pid < 0 || ::waitpid(pid, &status, 0) != pid) {
-        return explain_errno("cannot try the plug-in");
-    }
-    if (status != 0 && answer.empty()) {
-        return plugin.source().file + " ends the process that loads it";
-    }
-    return answer;
 }
 
 std::string socket_directory_of(const GlobalSettings& settings, apr_pool_t* pool) {
     return settings.socket_directory.empty() ? ap_runtime_dir_relative(pool, "backhand")
                                              : settings.socket_directory;
-}
-
-// The user whom moderator and children run as.
-uid_t serving_user() {
-    return ::geteuid() == 0 ? ap_unixd_config.user_id : ::geteuid();
-}
-
-// What httpd's user must be able to write and nobody else.  The parent makes the directory and
-// never opens anything in it; one that is there already is taken as it is or not at all.
-Status make_private_directory(const std::string& path) {
-    std::error_code error;
-    if (std::filesystem::create_directories(path, error) && !error) {
-        if (::chmod(path.c_str(), 0700) == 0 &&
-            (::geteuid() != 0 ||
-             ::lchown(path.c_str(), serving_user(), ap_unixd_config.group_id) == 0)) {
-            return Done{};
-        }
-        return Error{Error::Kind::system, std::generic_category().message(errno)};
-    }
-
-    struct stat entry {};
-
-    if (error || ::lstat(path.c_str(), &entry) != 0 || !S_ISDIR(entry.st_mode)) {
-        return Error{Error::Kind::system, error ? error.message() : "it is no directory"};
-    }
-    if (entry.st_uid != serving_user() || (entry.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        return Error{Error::Kind::refused,
-                     "it exists, and is not httpd's user's alone: expected a path where nothing is "
-                     "yet, or a directory that belongs to httpd's User and that nobody else can "
-                     "write"};
-    }
-    return Done{};
-}
-
-// The first existing directory at or above `path` shows whether it can be made.
-bool can_be_made(const std::string& path) {
-    std::error_code error;
-    std::filesystem::path existing{path};
-    while (!std::filesystem::exists(existing, error) && existing.has_relative_path()) {
-        existing = existing.parent_path();
-    }
-    return std::filesystem::is_directory(existing, error);
 }
 
 ProcessRecord& process_record(apr_pool_t* process_pool) {
@@ -146,13 +66,13 @@ ProcessRecord& process_record(apr_pool_t* process_pool) {
     return *static_cast<ProcessRecord*>(found);
 }
 
-// Found again after a restart, made anew if the configuration asks for another size or the module
-// has changed its layout.
+// Found again after a restart, whatever size the configuration asks for by now: what is known of
+// the cluster, and what children of the previous generation still count, is worth more.  Made anew
+// if the module has changed its layout.
 Result<ClusterTable> obtain_table(ProcessRecord& process, ClusterTable::Size size) {
     if (process.table_memory != nullptr) {
         const auto table = ClusterTable::attach(process.table_memory);
-        if (table && table->size().slots_max == size.slots_max &&
-            table->size().cells_max == size.cells_max) {
+        if (table) {
             return *table;
         }
     }
@@ -160,15 +80,15 @@ Result<ClusterTable> obtain_table(ProcessRecord& process, ClusterTable::Size siz
     void* const memory =
         ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        return Error{Error::Kind::system,
-                     explain_errno("no shared memory for " + std::to_string(size.slots_max) +
-                                   " servers (BackhandMaxServers)")};
+        return Error{Error::Kind::system, "no shared memory for " + std::to_string(size.slots_max) +
+                                              " servers (BackhandMaxServers): " +
+                                              std::generic_category().message(errno)};
     }
     if (process.table_memory != nullptr) {
         // Ends the moderator that writes to the old one; children of the previous generation keep
         // their own mapping of it.
         if (const auto old = ClusterTable::attach(process.table_memory)) {
-            old->become_writer();
+            old->depose_writer();
         }
         ::munmap(process.table_memory, process.table_bytes);
     }
@@ -182,45 +102,6 @@ ClusterTable::Size table_size(const GlobalSettings& settings) {
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes);
     return {.slots_max = settings.servers_max,
             .cells_max = static_cast<std::uint32_t>(std::max(1, processes)) + cells_spare};
-}
-
-// The first Listen that speaks plain HTTP and covers the address peers are told.  httpd keeps the
-// list with the last Listen first.
-std::uint16_t plain_port(const IpAddress& address) {
-    std::uint16_t port = 0;
-    for (const ap_listen_rec* listener = ap_listeners; listener != nullptr;
-         listener = listener->next) {
-        const bool plain =
-            listener->protocol == nullptr || std::strcmp(listener->protocol, "http") == 0;
-        char text[64] = "";
-        apr_sockaddr_ip_getbuf(text, sizeof text, listener->bind_addr);
-        const auto bound = IpAddress::parse(text);
-        if (plain && (!bound || bound->is_unspecified() || *bound == address)) {
-            port = listener->bind_addr->port;
-        }
-    }
-    return port;
-}
-
-Result<Endpoint> find_contact(const GlobalSettings& settings) {
-    Endpoint contact;
-    if (settings.self_address) {
-        contact.address = *settings.self_address;
-    } else {
-        const auto address = local_address_towards(settings.destinations.front());
-        if (!address) {
-            return address.error();
-        }
-        contact.address = *address;
-    }
-    contact.port = settings.self_port != 0 ? settings.self_port : plain_port(contact.address);
-    if (contact.port == 0) {
-        return Error{Error::Kind::refused,
-                     "no plain Listen covers " + contact.address.to_string() +
-                         ", where peers would be told to connect: expected a Listen for it, or "
-                         "BackhandSelf ip:port"};
-    }
-    return contact;
 }
 
 std::string host_name() {
@@ -241,8 +122,10 @@ void fill_self(Instance& instance, const Endpoint& contact) {
         server.keep_alive != 0
             ? static_cast<std::uint32_t>(apr_time_as_msec(server.keep_alive_timeout))
             : 0;
+    instance.response_filters = response_filters();
     if (is_async == 0) {
         load.flags |= ServerFlag::connection_holds_worker;
+        instance.response_filters.end = nullptr;
     }
 }
 
@@ -257,7 +140,6 @@ void collect_services(Instance& instance) {
                                              : std::string(server->server_hostname));
         }
         config.instance = &instance;
-        instance.chains_exist = instance.chains_exist || !config.chains.empty();
         config.service_hash = hash_ignoring_case(config.services.front());
         for (const std::string& service : config.services) {
             const bool known = std::any_of(all.begin(), all.end(), [&](const std::string& other) {
@@ -275,19 +157,16 @@ void collect_services(Instance& instance) {
 
 // How many of the sites an announcement has room for, however large its numbers become.
 std::size_t sites_that_fit(const Instance& instance) {
-    constexpr auto largest = std::numeric_limits<std::uint32_t>::max();
     ServerReport widest = instance.self;
-    LoadReport& load = widest.load;
-    load.memory_total_bytes = load.memory_available_bytes =
-        std::numeric_limits<std::uint64_t>::max();
-    for (std::uint32_t* const number :
-         {&load.load_permille, &load.load_hwm, &load.cpu_idle_permille, &load.cpus_count,
-          &load.arriba, &load.workers_max, &load.workers_busy, &load.workers_idle, &load.serving,
-          &load.forwarding, &load.interval_ms, &load.keepalive_timeout_ms}) {
-        *number = largest;
+    for (const ReportField& field : report_fields) {
+        field.set(widest.load, field.most);
+    }
+    for (const ReportFlag& flag : report_flags) {
+        widest.load.flags |= flag.flag;
     }
     ServerReport announced;
-    static_cast<void>(decode_datagram(encode_datagram(widest, instance.services), announced));
+    static_cast<void>(
+        decode_datagram(encode_datagram(widest, instance.services, nullptr), nullptr, announced));
     return announced.services_count;
 }
 
@@ -304,11 +183,32 @@ void warn_of_traps(const Instance& instance) {
                      std::to_string(instance.services.size()).c_str(),
                      instance.services[fitting].c_str());
     }
-    if (!instance.self.load.contact.address.is_loopback()) {
+    const std::uint32_t servers_max = instance.table.size().slots_max;
+    if (servers_max != instance.settings().servers_max) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
-                     "announcements are not signed: every host that AcceptStats admits can join "
-                     "the cluster and name any client address");
+                     "BackhandMaxServers %s takes effect when httpd is stopped and started: until "
+                     "then it is %s",
+                     std::to_string(instance.settings().servers_max).c_str(),
+                     std::to_string(servers_max).c_str());
     }
+    if (!instance.keys && !instance.self.load.contact.address.is_loopback()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
+                     "announcements are not signed (BackhandKey): every host that AcceptStats "
+                     "admits can join the cluster and name any client address");
+    }
+}
+
+Status load_keys(Instance& instance) {
+    const std::vector<std::string>& files = instance.settings().key_files;
+    if (files.empty()) {
+        return Done{};
+    }
+    auto keys = KeyRing::load(files, ::geteuid());
+    if (!keys) {
+        return keys.error();
+    }
+    instance.keys.emplace(std::move(*keys));
+    return Done{};
 }
 
 Status open_sockets(Instance& instance) {
@@ -360,7 +260,11 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     if (const Status opened = open_sockets(instance); !opened) {
         return refuse(main_server, "MulticastStats: " + opened.error().detail);
     }
+    if (const Status loaded = load_keys(instance); !loaded) {
+        return refuse(main_server, "BackhandKey: " + loaded.error().detail);
+    }
     instance.socket_path = pool_socket_path(socket_directory);
+    instance.own_endpoints = listening_endpoints();
     fill_self(instance, *contact);
     collect_services(instance);
     warn_of_traps(instance);
@@ -396,7 +300,13 @@ int check_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_s
 
 int set_up(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
     // httpd reads its configuration twice at first and does everything only the second time.
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !in_use(main_server)) {
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    if (!in_use(main_server)) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server,
+                     "MulticastStats is not set: this server takes part in no cluster, and "
+                     "backhand-handler reports nothing");
         return OK;
     }
     return set_up_instance(pconf, main_server, server_config(main_server).global);
@@ -410,7 +320,7 @@ int start_after_scoreboard(apr_pool_t*, ap_scoreboard_e) {
 namespace {
 
 apr_status_t leave_child(void* data) noexcept {
-    static_cast<Instance*>(data)->table.release_cell(::getpid());
+    static_cast<Instance*>(data)->table.cells().release(::getpid());
     return APR_SUCCESS;
 }
 
@@ -450,7 +360,7 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
             .source = instance->self.load.contact.address,
         },
         instance->table, std::random_device{}());
-    instance->child->cell = instance->table.claim_cell(::getpid());
+    instance->child->cell = instance->table.cells().claim(::getpid());
     if (instance->child->cell == nullptr) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
                      "no room to count this child's requests: it forwards none");
@@ -459,10 +369,17 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
     apr_pool_cleanup_register(pchild, instance, &leave_child, apr_pool_cleanup_null);
 }
 
+void note_stopping_child(apr_pool_t*, int) {
+    Instance* const instance = server_config(ap_server_conf).instance;
+    if (instance != nullptr && instance->child && instance->child->cell != nullptr) {
+        instance->child->cell->stopping.store(1, std::memory_order_relaxed);
+    }
+}
+
 void note_child(server_rec* main_server, pid_t pid, ap_generation_t, int, mpm_child_status status) {
     Instance* const instance = server_config(main_server).instance;
     if (instance != nullptr && status == MPM_CHILD_EXITED) {
-        instance->table.release_cell(pid);
+        instance->table.cells().release(pid);
     }
 }
 

@@ -18,6 +18,9 @@ int start_after_scoreboard(apr_pool_t* pool, ap_scoreboard_e type);
 // Hook child_init.
 void set_up_child(apr_pool_t* pchild, server_rec* main_server);
 
+// Hook child_stopping: this child takes no more requests.
+void note_stopping_child(apr_pool_t* pchild, int graceful);
+
 // Hook child_status, in the parent: clears the counts of a child that is gone.
 void note_child(server_rec* main_server, pid_t pid, ap_generation_t generation, int slot,
                 mpm_child_status status);

@@ -1,13 +1,18 @@
 // The module: which function httpd calls when, and why at that moment.
+//
+// What is called on every request is registered only by the directives that need it (httpd sorts
+// its hooks once more after it has read them): a server that merely has the module loaded pays
+// nothing for it.
 #include <string>
 
 #include "httpd/apache.h"
+#include "httpd/challenge_handler.h"
 #include "httpd/config.h"
 #include "httpd/deciding.h"
 #include "httpd/guard.h"
+#include "httpd/hooks.h"
 #include "httpd/identity.h"
 #include "httpd/lifecycle.h"
-#include "httpd/report_handler.h"
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
 
@@ -19,14 +24,40 @@ void log_unexpected(const char* what) noexcept {
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "unexpected: %s", what);
 }
 
+void register_request_hooks() {
+    register_response_filters();
+    register_body_filter();
+
+    // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
+    ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
+                              APR_HOOK_REALLY_FIRST);
+    // After access control, rewriting and the choice of handler; before any handler.
+    ap_hook_handler(&Guarded<&handle_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(&Guarded<&end_count>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+
+    // ---- What applications ask about the client's connection ----
+
+    ap_hook_http_scheme(&restored_scheme, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_default_port(&restored_port, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_ssl_conn_is_ssl(&restored_is_ssl, nullptr, nullptr, APR_HOOK_FIRST);
+    ap_hook_ssl_var_lookup(&restored_ssl_variable, nullptr, nullptr, APR_HOOK_FIRST);
+}
+
+void register_chain_hooks() {
+    // Once this server's own proxies have been accounted for, before mod_cache and mod_headers put
+    // in what the peer's will put in again.
+    ap_hook_post_read_request(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
+                              APR_HOOK_REALLY_LAST);
+}
+
+void register_key_hooks() {
+    // Before access control: the asked has to prove itself to whoever is a member.
+    ap_hook_quick_handler(&Guarded<&answer_challenge>::call, nullptr, nullptr, APR_HOOK_FIRST);
+}
+
 namespace {
 
 void register_hooks(apr_pool_t*) {
-    register_count_filter();
-    register_body_filter();
-
-    // ---- Starting ----
-
     // Once every module has registered its providers and before any Require is read.
     ap_hook_pre_config(&Guarded<&wrap_requirements>::call, nullptr, nullptr, APR_HOOK_LAST);
     ap_hook_check_config(&Guarded<&check_config>::call, nullptr, nullptr, APR_HOOK_LAST);
@@ -36,30 +67,8 @@ void register_hooks(apr_pool_t*) {
     ap_hook_pre_mpm(&Guarded<&start_after_scoreboard>::call, nullptr, nullptr,
                     APR_HOOK_REALLY_LAST);
     ap_hook_child_init(&Guarded<&set_up_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+    ap_hook_child_stopping(&Guarded<&note_stopping_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_hook_child_status(&Guarded<&note_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
-
-    // ---- Every request ----
-
-    // Before the protocol's own filters are added, so that ours runs ahead of them.
-    ap_hook_create_request(&Guarded<&attach_state>::call, nullptr, nullptr, APR_HOOK_FIRST);
-    // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
-    ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
-                              APR_HOOK_REALLY_FIRST);
-    // Once this server's own proxies have been accounted for, before mod_cache and mod_headers put
-    // in what the peer's will put in again.
-    ap_hook_post_read_request(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
-                              APR_HOOK_REALLY_LAST);
-    // After access control, rewriting and the choice of handler; before any handler.
-    ap_hook_handler(&Guarded<&decide_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
-    ap_hook_handler(&Guarded<&show_report>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
-    ap_hook_log_transaction(&Guarded<&end_count>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
-
-    // ---- What applications ask about the client's connection ----
-
-    ap_hook_http_scheme(&restored_scheme, nullptr, nullptr, APR_HOOK_FIRST);
-    ap_hook_default_port(&restored_port, nullptr, nullptr, APR_HOOK_FIRST);
-    ap_hook_ssl_conn_is_ssl(&restored_is_ssl, nullptr, nullptr, APR_HOOK_FIRST);
-    ap_hook_ssl_var_lookup(&restored_ssl_variable, nullptr, nullptr, APR_HOOK_FIRST);
 }
 
 }  // namespace

@@ -132,6 +132,10 @@ Milliseconds pause_after(int failures) {
     settings.self = instance.self;
     settings.services = instance.services;
     settings.accept = instance.settings().accept;
+    settings.keys = instance.keys ? &*instance.keys : nullptr;
+    settings.own_endpoints = instance.own_endpoints;
+    settings.pid_file =
+        ap_pid_fname == nullptr ? "" : ap_server_root_relative(instance.pool, ap_pid_fname);
     settings.senders = std::move(instance.senders);
     settings.receivers = std::move(instance.receivers);
     settings.socket_path = instance.socket_path;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,18 +34,13 @@ std::vector<std::string> chains_of(const server_rec* server) {
 }  // namespace
 
 int show_report(request_rec* r) {
-    if (r->handler == nullptr || std::strcmp(r->handler, "backhand-handler") != 0) {
-        return DECLINED;
-    }
     r->allowed |= AP_METHOD_BIT << M_GET;
     if (r->method_number != M_GET) {
         return DECLINED;
     }
     const Instance* const instance = instance_of(r);
     if (instance == nullptr) {
-        ap_set_content_type(r, "text/plain; charset=utf-8");
-        ap_rputs("backhand is loaded but takes part in no cluster: no MulticastStats is set.\n", r);
-        return OK;
+        return DECLINED;
     }
     const ReportSnapshot snapshot = take_snapshot(
         instance->table, monotonic_now(), std::chrono::system_clock::now(), chains_of(r->server));

@@ -5,7 +5,9 @@
 
 namespace backhand::httpd {
 
-// Hook handler.
+constexpr const char* report_handler = "backhand-handler";
+
+// Answers a request that has this handler.
 int show_report(request_rec* r);
 
 }  // namespace backhand::httpd

@@ -12,11 +12,8 @@ namespace backhand::httpd {
 
 namespace {
 
-constexpr const char* count_filter_name = "BACKHAND_COUNT";
-
-std::atomic<std::uint32_t>& cell_counter(ChildCell& cell, RequestState::Counted what) {
-    return what == RequestState::Counted::serving ? cell.serving : cell.forwarding;
-}
+constexpr const char* end_filter_name = "BACKHAND_END";
+constexpr const char* news_filter_name = "BACKHAND_NEWS";
 
 // An ErrorDocument is a request of its own; the note is with the one that was refused.
 bool tls_was_required(const request_rec* r) {
@@ -36,7 +33,7 @@ void add_news(request_rec* r, const RequestState& state) {
         apr_table_unset(fields, declined_field.data());
     }
     const ClusterTable& table = state.instance->table;
-    const std::uint32_t serving = table.in_flight().serving;
+    const std::uint32_t serving = table.cells().quick().serving;
     ServerView self;
     const bool known = table.view(self_slot, 0, monotonic_now(), self);
     const LoadNews news{
@@ -68,24 +65,22 @@ bool ends_response(apr_bucket_brigade* brigade) {
     return false;
 }
 
-apr_status_t count_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) {
-    auto& state = *static_cast<RequestState*>(filter->ctx);
-    request_rec* const r = filter->r;
-    const bool ended = guard(
-        [&] {
-            // The first call comes before the head is made.
-            if ((state.proxied || state.declined != nullptr) && !state.news_added) {
-                add_news(r, state);
-                state.news_added = true;
-            }
-            return ends_response(brigade);
-        },
-        false);
+// Sees the end of the response where it leaves the handler, for the event MPM: what follows is done
+// without a worker.
+apr_status_t end_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexcept {
     ap_filter_t* const next = filter->next;
-    if (ended) {
-        state.count_as(RequestState::Counted::nothing);
+    if (ends_response(brigade)) {
+        static_cast<RequestState*>(filter->ctx)->end(filter->r->status);
         ap_remove_output_filter(filter);
     }
+    return ap_pass_brigade(next, brigade);
+}
+
+// The first call comes before the head is made.
+apr_status_t news_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexcept {
+    ap_filter_t* const next = filter->next;
+    guard([&] { add_news(filter->r, *static_cast<RequestState*>(filter->ctx)); });
+    ap_remove_output_filter(filter);
     return ap_pass_brigade(next, brigade);
 }
 
@@ -98,12 +93,70 @@ void RequestState::count_as(Counted what) {
         return;
     }
     // Up before down: a sum taken in between is never too low.
-    if (what != Counted::nothing) {
-        cell_counter(*cell, what).fetch_add(1, std::memory_order_relaxed);
+    const ChildCells cells = instance->table.cells();
+    if (what == Counted::serving) {
+        in_flight_at_arrival = cells.serving_began(*cell);
+    } else if (what == Counted::forwarding) {
+        cells.forwarding_began(*cell);
     }
-    if (before != Counted::nothing) {
-        cell_counter(*cell, before).fetch_sub(1, std::memory_order_relaxed);
+    if (before == Counted::serving) {
+        cells.serving_ended(*cell);
+    } else if (before == Counted::forwarding) {
+        cells.forwarding_ended(*cell);
     }
+}
+
+void RequestState::end(int status) {
+    ChildCell* const cell = instance->child ? instance->child->cell : nullptr;
+    const Counted before = counted;
+    count_as(Counted::nothing);
+    // None of these says how long a request takes here: one that a peer answered, a connection that
+    // became another protocol's, a request that was sent back.
+    if (before != Counted::serving || cell == nullptr || status == HTTP_SWITCHING_PROTOCOLS ||
+        declined != nullptr) {
+        return;
+    }
+    const Nanoseconds took = elapsed(began_at, monotonic_now());
+    const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
+    cell->served.fetch_add(1, std::memory_order_relaxed);
+    cell->served_us.fetch_add(took_us, std::memory_order_relaxed);
+    instance->table.latency().add(in_flight_at_arrival, took);
+    if (ap_is_HTTP_SERVER_ERROR(status)) {
+        cell->errors.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (proxied) {
+        cell->proxied.fetch_add(1, std::memory_order_relaxed);
+        cell->proxied_us.fetch_add(took_us, std::memory_order_relaxed);
+    }
+    if (location != 0) {
+        instance->table.locations().learn(location, took);
+    }
+}
+
+RequestState* begin_count(request_rec* r) {
+    Instance* const instance = instance_of(r);
+    if (instance == nullptr || !instance->child || r->main != nullptr || r->prev != nullptr) {
+        return nullptr;
+    }
+    auto* const state = new (apr_palloc(r->pool, sizeof(RequestState))) RequestState{};
+    state->instance = instance;
+    state->began_at = monotonic_now();
+    ap_set_module_config(r->request_config, &backhand_module, state);
+    state->count_as(RequestState::Counted::serving);
+    if (instance->response_filters.end != nullptr) {
+        ap_add_output_filter_handle(instance->response_filters.end, state, r, r->connection);
+    }
+    return state;
+}
+
+// httpd would put the filter behind those of its kind that are there already, which make the head.
+// So the first of these gives its place away, and a copy of it follows.
+void carry_news(request_rec* r, RequestState& state) {
+    ap_filter_t* const first = r->proto_output_filters;
+    auto* const moved = static_cast<ap_filter_t*>(apr_pmemdup(r->pool, first, sizeof *first));
+    first->frec = state.instance->response_filters.news;
+    first->ctx = &state;
+    first->next = moved;
 }
 
 RequestState* state_of(const request_rec* r) {
@@ -116,22 +169,9 @@ RequestState* state_of(const request_rec* r) {
     return static_cast<RequestState*>(ap_get_module_config(r->request_config, &backhand_module));
 }
 
-int attach_state(request_rec* r) {
-    Instance* const instance = instance_of(r);
-    if (instance == nullptr || r->main != nullptr || r->prev != nullptr) {
-        return DECLINED;
-    }
-    auto* const state = new (apr_palloc(r->pool, sizeof(RequestState))) RequestState{};
-    state->instance = instance;
-    ap_set_module_config(r->request_config, &backhand_module, state);
-    // Added before httpd's own protocol filters, so it is called before the head is made.
-    ap_add_output_filter(count_filter_name, state, r, r->connection);
-    return OK;
-}
-
 int keep_received_fields(request_rec* r) {
     RequestState* const state = r->main == nullptr && r->prev == nullptr ? state_of(r) : nullptr;
-    if (state != nullptr && state->instance->chains_exist && !state->proxied) {
+    if (state != nullptr && !state->proxied) {
         state->received_fields = apr_table_copy(r->pool, r->headers_in);
     }
     return DECLINED;
@@ -139,13 +179,19 @@ int keep_received_fields(request_rec* r) {
 
 int end_count(request_rec* r) {
     if (RequestState* const state = state_of(r)) {
-        state->count_as(RequestState::Counted::nothing);
+        state->end(r->status);
     }
     return DECLINED;
 }
 
-void register_count_filter() {
-    ap_register_output_filter(count_filter_name, &count_filter, nullptr, AP_FTYPE_PROTOCOL);
+void register_response_filters() {
+    ap_register_output_filter(end_filter_name, &end_filter, nullptr, AP_FTYPE_PROTOCOL);
+    ap_register_output_filter(news_filter_name, &news_filter, nullptr, AP_FTYPE_PROTOCOL);
+}
+
+ResponseFilters response_filters() {
+    return {.end = ap_get_output_filter_handle(end_filter_name),
+            .news = ap_get_output_filter_handle(news_filter_name)};
 }
 
 }  // namespace backhand::httpd

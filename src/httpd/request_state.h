@@ -1,10 +1,11 @@
 // RequestState: what the module remembers about a request in progress, and the exact counting of
 // it.
 //
-// A request counts as *serving* from post_read_request until its response has been handed on
-// completely: neither an idle connection counts, nor a slow client that httpd's event MPM only
-// drains.  While it is forwarded to a peer it counts as *forwarding* instead.  The counts are kept
-// in this child's cell of the cluster table.
+// A request counts as *serving* from post_read_request until its response has been handed on: by
+// httpd's event MPM to a connection that it drains without a worker, elsewhere to the network.  An
+// idle connection counts for nothing.  While a request is forwarded to a peer it counts as
+// *forwarding* instead.  The counts are kept in this child's cell of the cluster table, and so is
+// how long the request took.
 #pragma once
 
 #include "cluster/table.h"
@@ -14,29 +15,45 @@ namespace backhand::httpd {
 
 class Instance;
 
+// httpd's handles of the two filters: looking them up by name would cost more than they do.
+struct ResponseFilters {
+    // Where a response is drained without a worker; nullptr elsewhere: there log_transaction tells.
+    ap_filter_rec_t* end = nullptr;
+    ap_filter_rec_t* news = nullptr;
+};
+
 struct RequestState {
     enum class Counted : std::uint8_t { nothing, serving, forwarding };
 
     Instance* instance = nullptr;
+    MonotonicTime began_at = 0;
+    std::uint32_t in_flight_at_arrival = 0;  // this request included
     Counted counted = Counted::nothing;
     bool proxied = false;            // it came from a peer, on a client's behalf
     bool https = false;              // and that client had spoken TLS
-    const char* declined = nullptr;  // why this server sends it back to the peer
-    bool news_added = false;         // the response carries our load
     bool stays_here = false;         // whatever the chain says
+    const char* declined = nullptr;  // why this server sends it back to the peer
+    std::uint64_t location = 0;      // location_key() of it; 0: not to be learnt
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;
 
     // Changes what the request counts as.
     void count_as(Counted what);
+
+    // The request is over.  Counts it and what it took, once.
+    void end(int status);
 };
 
 // The state of the client's request that `r` belongs to, also from a subrequest or an internal
 // redirect.  nullptr: the module is not in use.
 RequestState* state_of(const request_rec* r);
 
-// Hook create_request: attaches the state and the filter that sees the response's end.
-int attach_state(request_rec* r);
+// In post_read_request, first of all: makes the state and begins to count.  nullptr: the module is
+// not in use, or `r` is no client's request.
+RequestState* begin_count(request_rec* r);
+
+// The response to this request carries news of this server's load.
+void carry_news(request_rec* r, RequestState& state);
 
 // Hook post_read_request, after all others: keeps the fields as received, for a peer whose modules
 // will change them again.  mod_remoteip has taken out by then what concerned this server only;
@@ -46,7 +63,8 @@ int keep_received_fields(request_rec* r);
 // Hook log_transaction: the request is over, however it ended.
 int end_count(request_rec* r);
 
-// Registers the output filter.  Called with the hooks.
-void register_count_filter();
+// Registers the output filters.  Called with the hooks.
+void register_response_filters();
+ResponseFilters response_filters();
 
 }  // namespace backhand::httpd

@@ -67,7 +67,7 @@ serverstat to_serverstat(const ServerView& server, const char* hostname, Monoton
     result.load = saturate(server.load.load_permille);
     result.load_hwm = saturate(server.load.load_hwm);
     result.cpu = saturate(server.load.cpu_idle_permille);
-    result.ncpu = saturate(server.load.cpus_count);
+    result.ncpu = saturate(server.load.whole_cpus());
     result.tmem = saturate(server.load.memory_total_bytes);
     result.amem = saturate(server.load.memory_available_bytes);
     return result;

@@ -53,7 +53,7 @@ MachineMeter::MachineMeter(const std::string& proc_folder)
       meminfo_(proc_folder + "/meminfo"),
       buffer_(buffer_bytes) {}
 
-MachineSample MachineMeter::sample() noexcept {
+MachineSample MachineMeter::sample(MonotonicTime) noexcept {
     if (const auto text = loadavg_.read(buffer_)) {
         take_load(*text);
     }
@@ -114,7 +114,7 @@ void MachineMeter::take_cpus(std::string_view stat) {
         ++cpus_count;
     }
     if (cpus_count > 0) {
-        newest_.cpus_count = cpus_count;
+        newest_.cpus_permille = cpus_count * 1000;
     }
 }
 

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/unique_fd.h"
 
 namespace backhand {
@@ -25,7 +26,8 @@ struct MachineSample {
     std::uint32_t load_permille = 0;      // 1-minute load average
     std::uint32_t load_hwm = 1;           // smallest power of two not below the highest load seen
     std::uint32_t cpu_idle_permille = 0;  // of all CPUs together, since the sample before
-    std::uint32_t cpus_count = 1;         // online
+    std::uint32_t cpus_permille = 1000;
+    std::uint32_t pressure_cpu_permille = 0, pressure_memory_permille = 0, pressure_io_permille = 0;
     std::uint64_t memory_total_bytes = 0;
     std::uint64_t memory_available_bytes = 0;
 };
@@ -36,7 +38,7 @@ public:
 
     // The idle share of the first sample is that since the machine booted.  A sample that follows
     // the one before within the same clock tick (10 ms) repeats its idle share.
-    MachineSample sample() noexcept;
+    MachineSample sample(MonotonicTime now) noexcept;
 
 private:
     class ProcFile {

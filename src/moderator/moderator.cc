@@ -15,13 +15,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "announce/challenge.h"
 #include "announce/datagram.h"
 #include "base/random.h"
 #include "forward/connection_pool.h"
 #include "forward/pool_protocol.h"
 #include "measure/arriba.h"
 #include "measure/machine.h"
+#include "measure/service_meter.h"
 #include "moderator/boot_id.h"
+#include "moderator/challenger.h"
+#include "moderator/drop_log.h"
 
 namespace backhand {
 
@@ -45,6 +49,9 @@ constexpr Milliseconds interval_per_server{1};
 constexpr Nanoseconds retire_after = std::chrono::seconds{5};
 
 constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
+
+// How long a predecessor may take to see that it has been replaced.
+constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
 constexpr int datagrams_per_wakeup_max = 256;
 
 class Moderator {
@@ -68,10 +75,13 @@ private:
 
     void start_boot();
     void start_arriba();
+    void start_challenger();
     void start_receivers();
     void start_pool();
 
     void look();
+    void sweep(MonotonicTime now, InFlight in_flight);
+    bool httpd_is_stopping() const;
     bool worth_announcing_early(InFlight now) const;
     void measure(InFlight in_flight);
     void announce();
@@ -79,6 +89,10 @@ private:
 
     void receive(Descriptor& receiver);
     void take_in(std::span<const std::uint8_t> datagram, const IpAddress& from);
+    std::optional<Counter> fault_of(std::span<const std::uint8_t> datagram, const IpAddress& from,
+                                    ServerReport& report) const;
+    void challenge(const ServerReport& report);
+    void take_answer(const Endpoint& contact, const ChallengeAnswer& answer);
 
     void accept_child();
     void listen_to_child(const std::shared_ptr<Descriptor>& child);
@@ -96,6 +110,9 @@ private:
     Random random_;
 
     MachineMeter machine_;
+    ServiceMeter service_;
+    ChildCells::Drift drift_;
+    DropLog drops_;
     std::atomic<std::uint32_t> arriba_{0};
     std::jthread arriba_thread_;
 
@@ -105,25 +122,29 @@ private:
     std::vector<Descriptor> receivers_;
     std::unique_ptr<Descriptor> listener_;
     ConnectionPool pool_;
+    std::unique_ptr<Challenger> challenger_;  // only with keys
 
     MonotonicTime announced_at_ = 0;
     MonotonicTime announce_at_ = 0;
     MonotonicTime swept_at_ = 0;
-    MonotonicTime retire_at_ = 0;    // 0: not asked to
+    MonotonicTime retire_at_ = 0;  // 0: not asked to
+    bool pid_file_seen_ = false;
     bool accepting_paused_ = false;  // no descriptor was left for another child
     InFlight announced_in_flight_;
 };
 
 int Moderator::run() {
     start_boot();
-    epoch_ = table_.become_writer();
+    epoch_ = table_.become_writer(predecessor_patience);
     start_arriba();
-    measure(table_.in_flight());
+    measure(table_.cells().exact());
+    start_challenger();
     start_receivers();
     start_pool();
     await_signal();
     look();
     loop_.run();
+    table_.stop_writing();
     return 0;
 }
 
@@ -143,7 +164,7 @@ void Moderator::await_signal() {
 
 void Moderator::leave() {
     settings_.self.load.flags |= ServerFlag::leaving;
-    measure(table_.in_flight());
+    measure(table_.cells().exact());
     announce();
     loop_.stop();
 }
@@ -174,6 +195,25 @@ void Moderator::start_arriba() {
             log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
         }
     }};
+}
+
+void Moderator::start_challenger() {
+    table_.demand_proof(settings_.keys != nullptr);
+    if (settings_.keys == nullptr) {
+        return;
+    }
+    challenger_ = std::make_unique<Challenger>(
+        loop_, *settings_.keys, settings_.self.load.contact.address,
+        [this](const Endpoint& contact, const ChallengeAnswer& answer) {
+            take_answer(contact, answer);
+        },
+        [this](const Endpoint& contact, const std::string& why) {
+            table_.counters().add(Counter::challenges_failed);
+            log(LogLevel::notice, contact.to_string() +
+                                      " announces itself but has not proved that it holds the "
+                                      "cluster's key: " +
+                                      why);
+        });
 }
 
 void Moderator::start_receivers() {
@@ -210,7 +250,7 @@ void Moderator::look() {
         return;
     }
     table_.writer_alive(now);
-    const InFlight in_flight = table_.in_flight();
+    const InFlight in_flight = table_.cells().exact();
     const Nanoseconds shortest_gap =
         Milliseconds{settings_.self.load.interval_ms} / early_sends_factor;
     const bool early =
@@ -223,15 +263,7 @@ void Moderator::look() {
     }
     if (elapsed(swept_at_, now) >= sweep_every) {
         swept_at_ = now;
-        pool_.sweep(now);
-        pool_.for_each_peer(
-            [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
-        if (in_flight.forwarding == 0) {
-            table_.forget_forwards();
-        }
-        if (std::exchange(accepting_paused_, false)) {
-            accept_child();
-        }
+        sweep(now, in_flight);
     }
     timer_.expires_after(look_every);
     timer_.async_wait([this](const std::error_code& error) {
@@ -241,6 +273,36 @@ void Moderator::look() {
     });
 }
 
+void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
+    pool_.sweep(now);
+    pool_.for_each_peer(
+        [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
+    table_.cells().repair(drift_);
+    if (in_flight.forwarding == 0) {
+        table_.forget_forwards();
+    }
+    if (std::exchange(accepting_paused_, false)) {
+        accept_child();
+    }
+    if (const auto line = drops_.line(now)) {
+        log(LogLevel::notice, *line);
+    }
+    pid_file_seen_ = pid_file_seen_ || ::access(settings_.pid_file.c_str(), F_OK) == 0;
+    if (!settings_.self.load.has(leaving) && httpd_is_stopping()) {
+        // Peers learn it now; this process goes when the last request has ended.
+        settings_.self.load.flags |= leaving;
+        announce_at_ = now;
+    }
+}
+
+// httpd that stops gracefully serves what it has begun and takes nothing new, for as long as that
+// lasts.  Its parent removes the file with its process number at once, and its children say that
+// they stop.  Each alone can also mean something else: an administrator's hand, a child too many.
+bool Moderator::httpd_is_stopping() const {
+    return retire_at_ == 0 && pid_file_seen_ && table_.cells().any_stopping() &&
+           ::access(settings_.pid_file.c_str(), F_OK) != 0;
+}
+
 bool Moderator::worth_announcing_early(InFlight now) const {
     const std::uint32_t before = announced_in_flight_.serving;
     const bool idle_changed = (now.serving == 0) != (before == 0);
@@ -248,18 +310,22 @@ bool Moderator::worth_announcing_early(InFlight now) const {
 }
 
 void Moderator::measure(InFlight in_flight) {
-    const MachineSample machine = machine_.sample();
+    const MonotonicTime now = monotonic_now();
+    const MachineSample machine = machine_.sample(now);
     const WorkerCounts workers = settings_.count_workers();
     LoadReport& load = settings_.self.load;
     load.measurement = table_.next_measurement();
     load.interval_ms = static_cast<std::uint32_t>(
         std::max(configured_interval_, interval_per_server * table_.slots_used()).count());
-    load.received_at = monotonic_now();
+    load.received_at = now;
     load.arriba = arriba_;
     load.load_permille = machine.load_permille;
     load.load_hwm = machine.load_hwm;
     load.cpu_idle_permille = machine.cpu_idle_permille;
-    load.cpus_count = machine.cpus_count;
+    load.cpus_permille = machine.cpus_permille;
+    load.pressure_cpu_permille = machine.pressure_cpu_permille;
+    load.pressure_memory_permille = machine.pressure_memory_permille;
+    load.pressure_io_permille = machine.pressure_io_permille;
     load.memory_total_bytes = machine.memory_total_bytes;
     load.memory_available_bytes = machine.memory_available_bytes;
     load.workers_max = workers.max;
@@ -267,12 +333,13 @@ void Moderator::measure(InFlight in_flight) {
     load.workers_idle = workers.idle;
     load.serving = in_flight.serving;
     load.forwarding = in_flight.forwarding;
+    service_.measure(table_.cells().served(), table_.latency(), in_flight.serving, now, load);
     table_.set_self(settings_.self);
 }
 
 void Moderator::announce() {
     announced_at_ = monotonic_now();
-    const auto datagram = encode_datagram(settings_.self, settings_.services);
+    const auto datagram = encode_datagram(settings_.self, settings_.services, settings_.keys);
     for (const Sender& sender : settings_.senders) {
         const SocketAddress to{sender.to};
         const auto sent = ::sendto(sender.socket.get(), datagram.data(), datagram.size(),
@@ -311,39 +378,76 @@ void Moderator::receive(Descriptor& receiver) {
     });
 }
 
+// Why a datagram must be dropped, if it must.
+std::optional<Counter> Moderator::fault_of(std::span<const std::uint8_t> datagram,
+                                           const IpAddress& from, ServerReport& report) const {
+    if (!settings_.accept.contains(from)) {
+        return Counter::datagrams_from_stranger;
+    }
+    if (const auto fault = decode_datagram(datagram, settings_.keys, report)) {
+        return fault;
+    }
+    const Endpoint& contact = report.load.contact;
+    const ServerReport& self = settings_.self;
+    if (contact == self.load.contact && report.name_view() == self.name_view()) {
+        return Counter::datagrams_own;
+    }
+    // Without this rule a forged datagram would send clients' requests anywhere, or in circles.
+    const auto& own = settings_.own_endpoints;
+    if (!settings_.accept.contains(contact.address) || contact == self.load.contact ||
+        std::find(own.begin(), own.end(), contact) != own.end()) {
+        return Counter::datagrams_contact_refused;
+    }
+    return std::nullopt;
+}
+
 void Moderator::take_in(std::span<const std::uint8_t> datagram, const IpAddress& from) {
     Counters& counters = table_.counters();
-    if (!settings_.accept.contains(from)) {
-        counters.add(Counter::datagrams_from_stranger);
-        return;
-    }
     ServerReport report;
-    if (const auto fault = decode_datagram(datagram, report)) {
-        counters.add(*fault);
+    auto fault = fault_of(datagram, from, report);
+    if (!fault) {
+        report.load.received_at = monotonic_now();
+        switch (table_.take(report).outcome) {
+            case ClusterTable::Outcome::unproven:
+                challenge(report);
+                [[fallthrough]];
+            case ClusterTable::Outcome::taken:
+                counters.add(Counter::datagrams_accepted);
+                if (report.load.has(implausible)) {
+                    counters.add(Counter::datagrams_implausible);
+                }
+                return;
+            case ClusterTable::Outcome::replayed:
+                fault = Counter::datagrams_replayed;
+                break;
+            case ClusterTable::Outcome::cluster_full:
+                fault = Counter::datagrams_cluster_full;
+                break;
+        }
+    }
+    counters.add(*fault);
+    if (*fault != Counter::datagrams_own) {
+        drops_.note(*fault, from);
+    }
+}
+
+void Moderator::challenge(const ServerReport& report) {
+    if (challenger_ && challenger_->ask(report.load.contact, std::string{report.name_view()},
+                                        report.load.received_at)) {
+        table_.counters().add(Counter::challenges_sent);
+    }
+}
+
+void Moderator::take_answer(const Endpoint& contact, const ChallengeAnswer& answer) {
+    const auto slot_index = table_.find_contact(contact);
+    if (!slot_index || !table_.prove(*slot_index, contact, answer.boot_id, answer.measurement)) {
+        table_.counters().add(Counter::challenges_failed);
         return;
     }
-    const ServerReport& self = settings_.self;
-    if (report.load.contact == self.load.contact) {
-        counters.add(Counter::datagrams_own);
-        return;
-    }
-    // Without this rule a forged datagram would send clients' requests anywhere.
-    if (!settings_.accept.contains(report.load.contact.address)) {
-        counters.add(Counter::datagrams_contact_refused);
-        return;
-    }
-    report.load.received_at = monotonic_now();
-    switch (table_.take(report)) {
-        case ClusterTable::Outcome::taken:
-            counters.add(Counter::datagrams_accepted);
-            break;
-        case ClusterTable::Outcome::replayed:
-            counters.add(Counter::datagrams_replayed);
-            break;
-        case ClusterTable::Outcome::cluster_full:
-            counters.add(Counter::datagrams_cluster_full);
-            break;
-    }
+    table_.counters().add(Counter::challenges_passed);
+    table_.refresh(*slot_index, answer.boot_id, answer.measurement, answer.serving,
+                   answer.workers_idle, monotonic_now());
+    log(LogLevel::info, contact.to_string() + " has proved that it holds the cluster's key");
 }
 
 void Moderator::accept_child() {

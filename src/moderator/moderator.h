@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "announce/accept_list.h"
+#include "announce/key_ring.h"
 #include "announce/socket.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -30,6 +31,11 @@ struct ModeratorSettings {
     ServerReport self;  // what does not change: name, contact, interval, flags, ...
     std::vector<std::string> services;
     AcceptList accept;
+    const KeyRing* keys = nullptr;  // nullptr: nothing is signed
+    // Where this host listens besides the contact: announced by another, they would make it its own
+    // peer.
+    std::vector<Endpoint> own_endpoints;
+    std::string pid_file;  // httpd's parent removes it when it begins to stop
     std::vector<Sender> senders;
     std::vector<UniqueFd> receivers;
     std::string socket_path;      // where children reach the pool

@@ -44,7 +44,7 @@ th { font-weight: 600; } thead th { background: var(--band); }
 .number { text-align: right; } td.services { white-space: normal; min-width: 12rem; }
 tr.self th { box-shadow: inset 3px 0 var(--link); }
 .groups { display: flex; flex-wrap: wrap; gap: 2rem; }
-.ok { color: var(--good); } .silent, .ejected { color: var(--bad); } .leaving { color: var(--warn); }
+.ok { color: var(--good); } .silent, .ejected, .unproven { color: var(--bad); } .leaving { color: var(--warn); }
 .muted, .muted th { color: var(--muted); } .muted th, .counters th { font-weight: 400; }
 dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.2rem; } footer { margin-top: 2.5rem; }
 </style>
@@ -136,7 +136,7 @@ struct ColumnGroup {
     std::span<const Column> columns;
 };
 
-constexpr std::array<Column, 5> request_columns = {{
+constexpr std::array<Column, 6> request_columns = {{
     {"serving", "requests it answers itself at this moment",
      [](const ServerRow& row) { return number(row.view.serving); }},
     {"forwarding", "requests it has passed on to a peer at this moment",
@@ -145,6 +145,8 @@ constexpr std::array<Column, 5> request_columns = {{
      [](const ServerRow& row) { return number(row.view.sent_since); }},
     {"in flight", "requests this server has at it now",
      [](const ServerRow& row) { return number(row.view.in_flight); }},
+    {"forwarded", "numbacked: requests it had peers answer, since its start",
+     [](const ServerRow& row) { return number(row.view.load.forwarded_total); }},
     {"pooled", "idle connections to it that are kept for the next request",
      [](const ServerRow& row) { return number(row.pooled_connections); }},
 }};
@@ -162,25 +164,47 @@ constexpr std::array<Column, 4> worker_columns = {{
      [](const ServerRow& row) { return number(row.view.load.workers_max); }},
 }};
 
-constexpr std::array<Column, 7> machine_columns = {{
+constexpr std::array<Column, 6> service_columns = {{
+    {"requests/s", "requests it answers itself, over the last seconds",
+     [](const ServerRow& row) { return rate_text(row.view.load.request_rate_millihertz); }},
+    {"errors/s", "of these, answers with a status of 5xx",
+     [](const ServerRow& row) { return rate_text(row.view.load.error_rate_millihertz); }},
+    {"mean", "how long these take",
+     [](const ServerRow& row) { return latency_text(row.view.load.latency_us); }},
+    {"99 %", "so many take less",
+     [](const ServerRow& row) { return latency_text(row.view.load.latency_p99_us); }},
+    {"at this load", "median at as many requests in progress as now",
+     [](const ServerRow& row) { return latency_text(row.view.load.latency_at_load_us); }},
+    {"for peers", "tatime: how long those take that it answers for peers",
+     [](const ServerRow& row) { return latency_text(row.view.load.latency_proxied_us); }},
+}};
+
+constexpr std::array<Column, 10> machine_columns = {{
     {"arriba", "arriba: how fast one of its CPUs is",
      [](const ServerRow& row) { return number(row.view.load.arriba); }},
-    {"CPUs", "ncpu: how many it has",
-     [](const ServerRow& row) { return number(row.view.load.cpus_count); }},
-    {"CPU idle", "cpu: idle time, of all CPUs together",
+    {"CPUs", "ncpu: how many it may use",
+     [](const ServerRow& row) { return cpus_text(row.view.load.cpus_permille); }},
+    {"CPU idle", "cpu: idle time of these",
      [](const ServerRow& row) { return share_text(row.view.load.cpu_idle_permille); }},
     {"load", "load: average over one minute",
      [](const ServerRow& row) { return load_text(row.view.load.load_permille); }},
     {"high water", "load_hwm: the power of two that the load has not passed so far",
      [](const ServerRow& row) { return number(row.view.load.load_hwm); }},
-    {"memory", "tmem: installed",
+    {"memory", "tmem: what it may use",
      [](const ServerRow& row) { return memory_text(row.view.load.memory_total_bytes); }},
     {"available", "amem: memory that is free, or can be made so",
      [](const ServerRow& row) { return memory_text(row.view.load.memory_available_bytes); }},
+    {"CPU pressure", "share of the last 10 s in which something waited for a CPU",
+     [](const ServerRow& row) { return share_text(row.view.load.pressure_cpu_permille); }},
+    {"memory pressure", "the same for memory",
+     [](const ServerRow& row) { return share_text(row.view.load.pressure_memory_permille); }},
+    {"disk pressure", "the same for input and output",
+     [](const ServerRow& row) { return share_text(row.view.load.pressure_io_permille); }},
 }};
 
-constexpr std::array<ColumnGroup, 3> number_columns = {{
+constexpr std::array<ColumnGroup, 4> number_columns = {{
     {"Requests", request_columns},
+    {"Service", service_columns},
     {"Workers", worker_columns},
     {"Machine", machine_columns},
 }};
@@ -195,7 +219,7 @@ constexpr std::array<std::string_view, 4> counter_group_headings = {
 };
 
 CounterGroup group_of(std::string_view counter_name) {
-    if (counter_name.starts_with("datagrams_")) {
+    if (counter_name.starts_with("datagrams_") || counter_name.starts_with("challenges_")) {
         return CounterGroup::announcements;
     }
     if (counter_name.starts_with("connections_")) {
@@ -265,7 +289,7 @@ void add_server_row(std::string& page, const ServerRow& row) {
     page += row.view.is_self() ? "<tr class=\"self\">" : "<tr>";
     page += "<th scope=\"row\">" + escaped(row.name) + "</th><td>" +
             escaped(row.view.load.contact.to_string()) + "</td><td class=\"" + state + "\">" +
-            state + "</td><td class=\"number\">" +
+            state + (row.view.load.has(implausible) ? " (?)" : "") + "</td><td class=\"number\">" +
             (row.view.is_self() ? "self" : age_text(row.view.age)) + "</td>";
     for (const ColumnGroup& group : number_columns) {
         for (const Column& column : group.columns) {
@@ -289,7 +313,9 @@ void add_legend(std::string& page) {
         "<dt>state</dt><dd>ok; silent: nothing heard for " +
         age_text(silence_max) +
         "; ejected: connections to it failed, so it is left alone for a while; leaving: it is "
-        "going away</dd>\n";
+        "going away; unproven: it has not shown yet that it holds the cluster's key; with a "
+        "question "
+        "mark: it announced numbers that cannot be true, which were cut</dd>\n";
     for (const ColumnGroup& group : number_columns) {
         for (const Column& column : group.columns) {
             page += "<dt>";

@@ -4,46 +4,53 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cluster/report_fields.h"
+
 namespace backhand {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+// What it announced, but with the newest numbers where newer ones are known.
+LoadReport newest_load(const ServerRow& row) {
+    LoadReport load = row.view.load;
+    load.serving = row.view.serving;
+    load.forwarding = row.forwarding;
+    load.workers_idle = row.view.workers_idle;
+    return load;
+}
+
 Json server_json(const ServerRow& row) {
     const ServerView& view = row.view;
-    const LoadReport& load = view.load;
-    return {
+    const LoadReport load = newest_load(row);
+    Json server = {
         {"slot", view.slot_index},
         {"self", view.is_self()},
         {"name", row.name},
         {"contact", load.contact.to_string()},
         {"services", row.services},
+        {"state", to_string(row.state())},
         {"age_ms", std::chrono::duration_cast<Milliseconds>(view.age).count()},
         {"boot_id", std::to_string(load.boot_id)},
         {"measurement", load.measurement},
-        {"arriba", load.arriba},
-        {"load_permille", load.load_permille},
-        {"load_hwm", load.load_hwm},
-        {"cpu_idle_permille", load.cpu_idle_permille},
-        {"cpus", load.cpus_count},
-        {"memory_total_bytes", load.memory_total_bytes},
-        {"memory_available_bytes", load.memory_available_bytes},
-        {"workers_max", load.workers_max},
-        {"workers_busy", load.workers_busy},
-        {"workers_idle", view.workers_idle},
-        {"serving", view.serving},
-        {"forwarding", row.forwarding},
+    };
+    for (const ReportField& field : report_fields) {
+        server[std::string{field.name}] = field.get(load);
+    }
+    for (const ReportFlag& flag : report_flags) {
+        server[std::string{flag.name}] = load.has(flag.flag);
+    }
+    server.update({
+        {"implausible", load.has(implausible)},
+        {"proven", view.proven},
         {"sent_since", view.sent_since},
         {"in_flight", view.in_flight},
         {"ejected", row.ejected},
         {"failures_in_a_row", row.failures_in_a_row},
         {"pooled_connections", row.pooled_connections},
-        {"interval_ms", load.interval_ms},
-        {"keepalive_timeout_ms", load.keepalive_timeout_ms},
-        {"leaving", load.has(leaving)},
-        {"connection_holds_worker", load.has(connection_holds_worker)},
-    };
+    });
+    return server;
 }
 
 }  // namespace

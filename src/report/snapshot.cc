@@ -42,6 +42,8 @@ std::string_view to_string(ServerState state) {
             return "ejected";
         case ServerState::leaving:
             return "leaving";
+        case ServerState::unproven:
+            return "unproven";
     }
     return "";
 }
@@ -52,6 +54,9 @@ ServerState ServerRow::state() const {
     }
     if (is_silent(view)) {
         return ServerState::silent;
+    }
+    if (!view.proven) {
+        return ServerState::unproven;
     }
     return ejected ? ServerState::ejected : ServerState::ok;
 }
@@ -78,7 +83,7 @@ ReportSnapshot take_snapshot(const ClusterTable& table, MonotonicTime now,
         }
         row.view.load = report->load;
         row.forwarding =
-            row.view.is_self() ? table.in_flight().forwarding : report->load.forwarding;
+            row.view.is_self() ? table.cells().exact().forwarding : report->load.forwarding;
         row.name = report->name_view();
         row.services = split_at_spaces(report->services_view());
         row.ejected = table.is_ejected(slot_index, now);
@@ -109,6 +114,18 @@ std::string load_text(std::uint32_t load_permille) {
 
 std::string share_text(std::uint32_t permille) {
     return tenths_text(permille) + '%';
+}
+
+std::string cpus_text(std::uint32_t permille) {
+    return permille % 1000 == 0 ? std::to_string(permille / 1000) : load_text(permille);
+}
+
+std::string rate_text(std::uint32_t millihertz) {
+    return tenths_text(millihertz / 100);
+}
+
+std::string latency_text(std::uint32_t us) {
+    return us == 0 ? "-" : tenths_text(us / 100) + " ms";
 }
 
 std::string memory_text(std::uint64_t bytes) {

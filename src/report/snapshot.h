@@ -23,9 +23,10 @@ namespace backhand {
 
 enum class ServerState {
     ok,
-    silent,   // unheard of for too long: no decision chooses it
-    ejected,  // connections to it failed: left alone for a while
-    leaving,  // said so itself
+    silent,    // unheard of for too long: no decision chooses it
+    ejected,   // connections to it failed: left alone for a while
+    leaving,   // said so itself
+    unproven,  // its contact has not shown that it holds the cluster's key
 };
 
 std::string_view to_string(ServerState state);
@@ -72,5 +73,8 @@ std::string age_text(Nanoseconds age);               // "120 ms", "12.3 s"
 std::string load_text(std::uint32_t load_permille);  // "0.42"
 std::string share_text(std::uint32_t permille);      // "87.5%"
 std::string memory_text(std::uint64_t bytes);        // "512 MiB", "15.6 GiB"
+std::string cpus_text(std::uint32_t permille);       // "2", "1.5"
+std::string rate_text(std::uint32_t millihertz);     // "12.3"
+std::string latency_text(std::uint32_t us);          // "0.4 ms", "12.3 ms"; "-" for 0
 
 }  // namespace backhand

@@ -1,0 +1,193 @@
+#include "moderator/challenger.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <asio.hpp>
+
+#include "forward/http1.h"
+
+namespace backhand {
+
+namespace {
+
+constexpr std::size_t open_max = 32;
+constexpr std::size_t remembered_max = 4096;
+constexpr std::chrono::seconds answer_limit{2};
+constexpr Nanoseconds pause_first = std::chrono::milliseconds{250};
+constexpr int doublings_max = 7;  // half a minute
+constexpr std::size_t response_bytes_max = 4096;
+
+Nanoseconds pause_after(int failures) {
+    return pause_first * (1 << std::min(failures - 1, doublings_max));
+}
+
+asio::ip::tcp::endpoint tcp_endpoint(const IpAddress& address, std::uint16_t port) {
+    if (address.is_v4()) {
+        asio::ip::address_v4::bytes_type bytes{};
+        std::copy_n(address.bytes.begin() + 12, bytes.size(), bytes.begin());
+        return {asio::ip::address_v4{bytes}, port};
+    }
+    return {asio::ip::address_v6{address.bytes}, port};
+}
+
+}  // namespace
+
+// One question, from connecting to the end of the answer.  Handlers share in owning it: one may
+// already wait to be called when the question ends.
+class Challenger::Question : public std::enable_shared_from_this<Question> {
+public:
+    Question(Challenger& owner, const Endpoint& contact, std::string name)
+        : owner_(owner),
+          contact_(contact),
+          name_(std::move(name)),
+          nonce_(make_nonce()),
+          request_(challenge_request(nonce_, contact, owner.keys_)),
+          socket_(owner.loop_),
+          deadline_(owner.loop_) {}
+
+    void start() {
+        deadline_.expires_after(answer_limit);
+        deadline_.async_wait([self = shared_from_this()](const std::error_code& error) {
+            if (!error) {
+                self->finish(std::nullopt, "no answer in time");
+            }
+        });
+        const auto peer = tcp_endpoint(contact_.address, contact_.port);
+        std::error_code ignored;
+        socket_.open(peer.protocol(), ignored);
+        if (owner_.source_.is_v4() == contact_.address.is_v4()) {
+            // If it is not an address of this host after all, the kernel's choice has to do.
+            socket_.bind(tcp_endpoint(owner_.source_, 0), ignored);
+        }
+        socket_.async_connect(peer, [self = shared_from_this()](const std::error_code& error) {
+            error ? self->give_up(error) : self->send();
+        });
+    }
+
+private:
+    void send() {
+        asio::async_write(socket_, asio::buffer(request_),
+                          [self = shared_from_this()](const std::error_code& error, std::size_t) {
+                              error ? self->give_up(error) : self->receive();
+                          });
+    }
+
+    void receive() {
+        socket_.async_read_some(
+            asio::buffer(response_.data() + filled_, response_.size() - filled_),
+            [self = shared_from_this()](const std::error_code& error, std::size_t size) {
+                if (error) {
+                    self->give_up(error);
+                    return;
+                }
+                self->filled_ += size;
+                self->take_response();
+            });
+    }
+
+    // Takes the response's body once all of it has arrived.
+    void take_response() {
+        ResponseHead head;
+        const auto state = parse_response_head({response_.data(), filled_}, head);
+        if (!state) {
+            finish(std::nullopt, "no HTTP response: " + state.error().detail);
+            return;
+        }
+        const auto framing = *state == HeadState::complete
+                                 ? response_framing(head, false)
+                                 : Result<ResponseFraming>{ResponseFraming{}};
+        if (!framing || (*state == HeadState::complete &&
+                         (head.status != 200 || framing->end != BodyEnd::at_length))) {
+            finish(std::nullopt, "not a Backhand server: its answer to the challenge is " +
+                                     std::string{head.status_line});
+            return;
+        }
+        const std::size_t whole = head.size_bytes + framing->length_bytes;
+        if (*state == HeadState::complete && filled_ >= whole) {
+            const std::string_view body{response_.data() + head.size_bytes, framing->length_bytes};
+            const auto answer =
+                read_answer(body, nonce_, {.contact = contact_, .name = name_}, owner_.keys_);
+            finish(answer, "the answer is of another server, or not signed with our key");
+        } else if (filled_ == response_.size() || whole > response_.size()) {
+            finish(std::nullopt, "the answer is too long");
+        } else {
+            receive();
+        }
+    }
+
+    void give_up(const std::error_code& error) { finish(std::nullopt, error.message()); }
+
+    void finish(const std::optional<ChallengeAnswer>& answer, const std::string& why) {
+        if (std::exchange(finished_, true)) {
+            return;  // a handler of what was cancelled below
+        }
+        std::error_code ignored;
+        socket_.close(ignored);
+        deadline_.cancel();
+        owner_.end(contact_, answer, why);
+    }
+
+    Challenger& owner_;
+    const Endpoint contact_;
+    const std::string name_;
+    const Nonce nonce_;
+    const std::string request_;
+    asio::ip::tcp::socket socket_;
+    asio::steady_timer deadline_;
+    std::array<char, response_bytes_max> response_{};
+    std::size_t filled_ = 0;
+    bool finished_ = false;
+};
+
+Challenger::Challenger(asio::io_context& loop, const KeyRing& keys, IpAddress source, Passed passed,
+                       Failed failed)
+    : loop_(loop),
+      keys_(keys),
+      source_(source),
+      passed_(std::move(passed)),
+      failed_(std::move(failed)) {}
+
+Challenger::~Challenger() = default;
+
+bool Challenger::ask(const Endpoint& contact, const std::string& name, MonotonicTime now) {
+    if (open_ >= open_max) {
+        return false;
+    }
+    if (asked_.size() >= remembered_max) {
+        forget_old(now);
+    }
+    Asked& asked = asked_[contact.to_string()];
+    if (asked.question || asked.again_at > now) {
+        return false;
+    }
+    asked.question = std::make_shared<Question>(*this, contact, name);
+    ++open_;
+    asked.question->start();
+    return true;
+}
+
+void Challenger::end(const Endpoint& contact, const std::optional<ChallengeAnswer>& answer,
+                     const std::string& why) {
+    const auto found = asked_.find(contact.to_string());
+    Asked& asked = found->second;
+    asked.question.reset();
+    --open_;
+    if (answer) {
+        asked_.erase(found);
+        passed_(contact, *answer);
+    } else {
+        ++asked.failures;
+        asked.again_at = monotonic_now() + nanoseconds_in(pause_after(asked.failures));
+        failed_(contact, why);
+    }
+}
+
+void Challenger::forget_old(MonotonicTime now) {
+    std::erase_if(asked_, [now](const auto& entry) {
+        return !entry.second.question && entry.second.again_at <= now;
+    });
+}
+
+}  // namespace backhand
