@@ -14,7 +14,7 @@ std::uint32_t not_negative(std::int32_t value) {
 
 }  // namespace
 
-ChildCell* ChildCells::claim(pid_t pid) const {
+ChildTally ChildCells::claim(pid_t pid) const {
     for (std::uint32_t index = 0; index < cells_.size(); ++index) {
         std::int32_t free = 0;
         if (cells_[index].pid.compare_exchange_strong(free, pid, std::memory_order_acq_rel)) {
@@ -26,10 +26,10 @@ ChildCell* ChildCells::claim(pid_t pid) const {
             while (used <= index &&
                    !used_.compare_exchange_weak(used, index + 1, std::memory_order_release)) {
             }
-            return &cells_[index];
+            return {&cells_[index], &sums_};
         }
     }
-    return nullptr;
+    return {};
 }
 
 // Whoever exchanges a count for 0 takes it off the sum: done twice, or broken off and done again,
@@ -44,26 +44,6 @@ void ChildCells::release(pid_t pid) const {
             cell.pid.store(0, std::memory_order_release);
         }
     }
-}
-
-std::uint32_t ChildCells::serving_began(ChildCell& cell) const {
-    cell.serving.fetch_add(1, relaxed);
-    return not_negative(sums_.serving.fetch_add(1, relaxed) + 1);
-}
-
-std::uint32_t ChildCells::forwarding_began(ChildCell& cell) const {
-    cell.forwarding.fetch_add(1, relaxed);
-    return not_negative(sums_.forwarding.fetch_add(1, relaxed) + 1);
-}
-
-void ChildCells::serving_ended(ChildCell& cell) const {
-    cell.serving.fetch_sub(1, relaxed);
-    sums_.serving.fetch_sub(1, relaxed);
-}
-
-void ChildCells::forwarding_ended(ChildCell& cell) const {
-    cell.forwarding.fetch_sub(1, relaxed);
-    sums_.forwarding.fetch_sub(1, relaxed);
 }
 
 InFlight ChildCells::quick() const {

@@ -63,6 +63,44 @@ struct alignas(64) InFlightSums {
     std::atomic<std::int32_t> forwarding{0};
 };
 
+// What a child counts with, on every request: its cell and the sums.  Empty if it has no cell; then
+// nothing may be counted.
+struct ChildTally {
+    ChildCell* cell = nullptr;
+    InFlightSums* sums = nullptr;
+
+    explicit operator bool() const { return cell != nullptr; }
+
+    // A request begins to count.  Returns how many there are now in all children, this one
+    // included.
+    std::uint32_t serving_began() const {
+        cell->serving.fetch_add(1, std::memory_order_relaxed);
+        return raised(sums->serving);
+    }
+
+    std::uint32_t forwarding_began() const {
+        cell->forwarding.fetch_add(1, std::memory_order_relaxed);
+        return raised(sums->forwarding);
+    }
+
+    void serving_ended() const {
+        cell->serving.fetch_sub(1, std::memory_order_relaxed);
+        sums->serving.fetch_sub(1, std::memory_order_relaxed);
+    }
+
+    void forwarding_ended() const {
+        cell->forwarding.fetch_sub(1, std::memory_order_relaxed);
+        sums->forwarding.fetch_sub(1, std::memory_order_relaxed);
+    }
+
+private:
+    // Never negative, though the sum may be for a moment after a child has died.
+    static std::uint32_t raised(std::atomic<std::int32_t>& sum) {
+        const std::int32_t before = sum.fetch_add(1, std::memory_order_relaxed);
+        return before < 0 ? 0 : static_cast<std::uint32_t>(before) + 1;
+    }
+};
+
 class ChildCells {
 public:
     ChildCells(std::span<ChildCell> cells, std::atomic<std::uint32_t>& used, InFlightSums& sums)
@@ -70,20 +108,12 @@ public:
           used_(used),
           sums_(sums) {}
 
-    // Takes a cell for this child.  nullptr if all are in use: then nothing is counted.
-    ChildCell* claim(pid_t pid) const;
+    // Takes a cell for this child.  Empty if all are in use.
+    ChildTally claim(pid_t pid) const;
 
     // Frees the cell of a child that is gone.  Called by the child at its end, and by the parent
     // for children that could not.
     void release(pid_t pid) const;
-
-    // ---- a child, on every request ----
-
-    // A request begins to count.  Returns how many there are now, this one included.
-    std::uint32_t serving_began(ChildCell& cell) const;
-    std::uint32_t forwarding_began(ChildCell& cell) const;
-    void serving_ended(ChildCell& cell) const;
-    void forwarding_ended(ChildCell& cell) const;
 
     // ---- any process ----
 

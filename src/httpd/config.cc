@@ -35,14 +35,4 @@ void separate_server_configs(apr_pool_t* pool, server_rec* main_server) {
     }
 }
 
-ServerConfig& server_config(const server_rec* server) {
-    return *static_cast<ServerConfig*>(
-        ap_get_module_config(server->module_config, &backhand_module));
-}
-
-const DirectoryConfig& directory_config(const request_rec* r) {
-    return *static_cast<const DirectoryConfig*>(
-        ap_get_module_config(r->per_dir_config, &backhand_module));
-}
-
 }  // namespace backhand::httpd

@@ -77,7 +77,14 @@ void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner);
 // it one of its own.  Called once the configuration has been read.
 void separate_server_configs(apr_pool_t* pool, server_rec* main_server);
 
-ServerConfig& server_config(const server_rec* server);
-const DirectoryConfig& directory_config(const request_rec* r);
+inline ServerConfig& server_config(const server_rec* server) {
+    return *static_cast<ServerConfig*>(
+        ap_get_module_config(server->module_config, &backhand_module));
+}
+
+inline const DirectoryConfig& directory_config(const request_rec* r) {
+    return *static_cast<const DirectoryConfig*>(
+        ap_get_module_config(r->per_dir_config, &backhand_module));
+}
 
 }  // namespace backhand::httpd

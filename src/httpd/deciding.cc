@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "httpd/c_string.h"
 #include "httpd/config.h"
 #include "httpd/forwarding.h"
+#include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/report_handler.h"
 #include "httpd/request_state.h"
@@ -77,8 +77,7 @@ public:
         state_.count_as(RequestState::Counted::forwarding);
         const ClusterTable& table = state_.instance->table;
         ServerView self;
-        taken_ = state_.instance->child->cell != nullptr &&
-                 table.view(self_slot, 0, monotonic_now(), self) &&
+        taken_ = state_.instance->child->tally && table.view(self_slot, 0, monotonic_now(), self) &&
                  table.cells().quick().forwarding <= running_workers(self.load) / 2;
     }
 
@@ -94,7 +93,7 @@ public:
     // A peer has answered the request.
     void served() {
         served_ = true;
-        state_.instance->child->cell->forwarded.fetch_add(1, std::memory_order_relaxed);
+        state_.instance->child->tally.cell->forwarded.fetch_add(1, std::memory_order_relaxed);
     }
 
 private:
@@ -161,21 +160,32 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
 
 }  // namespace
 
-int handle_request(request_rec* r) {
-    if (r->handler != nullptr && std::strcmp(r->handler, report_handler) == 0) {
-        return show_report(r);
-    }
-    const DirectoryConfig& config = directory_config(r);
-    if (config.chain == nullptr || config.chain->is_off() || r->main != nullptr ||
-        r->prev != nullptr) {
-        return DECLINED;
-    }
-    RequestState* const state = state_of(r);
-    if (state == nullptr) {
-        return DECLINED;
-    }
-    state->location = location_of(r);
-    return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, config) : DECLINED;
+namespace {
+
+[[gnu::noinline]] int handle_guarded(request_rec* r) noexcept {
+    return guard(
+        [r] {
+            if (is_report(r)) {
+                return show_report(r);
+            }
+            // Requests that httpd makes itself have none.
+            RequestState* const state = own_state_of(r);
+            if (state == nullptr) {
+                return DECLINED;
+            }
+            state->location = location_of(r);
+            return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, directory_config(r))
+                                               : DECLINED;
+        },
+        HTTP_INTERNAL_SERVER_ERROR);
+}
+
+}  // namespace
+
+int handle_request(request_rec* r) noexcept {
+    const Chain* const chain = directory_config(r).chain;
+    const bool concerns_us = (chain != nullptr && !chain->is_off()) || is_report(r);
+    return concerns_us ? handle_guarded(r) : DECLINED;
 }
 
 }  // namespace backhand::httpd

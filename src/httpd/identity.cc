@@ -24,20 +24,8 @@ constexpr const char* wrapped_ssl_name = "backhand-wrapped-ssl";
 // A forwarder that has fallen silent is still believed while its last requests come in.
 constexpr Nanoseconds member_silence_max = std::chrono::seconds{10};
 
-// What a forwarded request changed about its connection, to be put back before the next one.
-struct ConnectionState {
-    apr_sockaddr_t* own_local_address = nullptr;
-    apr_sockaddr_t client_facing_address{};
-    bool https = false;
-};
-
-ConnectionState* find_state(const conn_rec* connection) {
-    return static_cast<ConnectionState*>(
-        ap_get_module_config(connection->conn_config, &backhand_module));
-}
-
 ConnectionState& connection_state(conn_rec* connection) {
-    if (ConnectionState* const found = find_state(connection)) {
+    if (ConnectionState* const found = connection_state_of(connection)) {
         return *found;
     }
     auto* const made =
@@ -45,13 +33,6 @@ ConnectionState& connection_state(conn_rec* connection) {
     made->own_local_address = connection->local_addr;
     ap_set_module_config(connection->conn_config, &backhand_module, made);
     return *made;
-}
-
-void forget_previous_request(conn_rec* connection) {
-    if (ConnectionState* const state = find_state(connection)) {
-        connection->local_addr = state->own_local_address;
-        state->https = false;
-    }
 }
 
 void remove_our_fields(request_rec* r) {
@@ -130,52 +111,49 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
 
 }  // namespace
 
-int restore_client(request_rec* r) {
-    RequestState* const state = begin_count(r);
-    if (state == nullptr) {
-        return DECLINED;
-    }
-    forget_previous_request(r->connection);
+namespace {
 
-    const char* const proxied = apr_table_get(r->headers_in, proxied_field.data());
+// A request that says it comes from a peer: from whom it may be believed.
+[[gnu::cold]] int take_from_peer(request_rec* r, RequestState& state, const char* proxied) {
     const char* const exchange = apr_table_get(r->headers_in, exchange_field.data());
-    if (proxied == nullptr && exchange == nullptr) {
-        return DECLINED;
-    }
-    const auto identity = proxied != nullptr && exchange != nullptr
-                              ? parse_identity(proxied, exchange)
-                              : std::nullopt;
+    const auto identity = exchange != nullptr ? parse_identity(proxied, exchange) : std::nullopt;
     remove_our_fields(r);
 
-    const Instance& instance = *state->instance;
+    const Instance& instance = *state.instance;
     const auto sender = tcp_sender(r->connection);
     const bool accepted = identity && sender && instance.settings().accept.contains(*sender);
     if (accepted && instance.table.is_live_member(*sender, monotonic_now(), member_silence_max)) {
-        carry_news(r, *state);
-        adopt(r, *state, *identity);
+        carry_news(r, state);
+        adopt(r, state, *identity);
         if (offers_site(r->server, identity->site)) {
             return OK;
         }
         // The virtual hosts of the two servers differ more than their names show.
         instance.table.counters().add(Counter::proxied_declined);
-        state->declined = "other-site";
+        state.declined = "other-site";
         return HTTP_SERVICE_UNAVAILABLE;
     }
     if (accepted) {
         // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
         // would be wrong, and nothing has been done for it: the forwarder serves it itself.
-        carry_news(r, *state);
+        carry_news(r, state);
         instance.table.counters().add(Counter::proxied_declined);
-        state->declined = "unknown-member";
+        state.declined = "unknown-member";
         return HTTP_SERVICE_UNAVAILABLE;
     }
     // Passing it on could begin a circle of servers that do not know one another.
-    state->stays_here = true;
+    state.stays_here = true;
     instance.table.counters().add(Counter::proxied_header_removed);
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   "removed %s from %s: malformed, or from no member of the cluster",
                   proxied_field.data(), r->connection->client_ip);
     return DECLINED;
+}
+
+}  // namespace
+
+int restore_client(request_rec* r, RequestState& state, const char* proxied) noexcept {
+    return guard([&] { return take_from_peer(r, state, proxied); }, HTTP_INTERNAL_SERVER_ERROR);
 }
 
 const char* restored_scheme(const request_rec* r) {
@@ -190,13 +168,14 @@ apr_port_t restored_port(const request_rec* r) {
 }
 
 int restored_is_ssl(conn_rec* connection) {
-    const ConnectionState* const state = find_state(connection);
+    const ConnectionState* const state = connection_state_of(connection);
     return state != nullptr && state->https ? OK : DECLINED;
 }
 
 const char* restored_ssl_variable(apr_pool_t*, server_rec*, conn_rec* connection, request_rec*,
                                   const char* name) {
-    const ConnectionState* const state = connection == nullptr ? nullptr : find_state(connection);
+    const ConnectionState* const state =
+        connection == nullptr ? nullptr : connection_state_of(connection);
     return state != nullptr && state->https && std::strcmp(name, "HTTPS") == 0 ? "on" : nullptr;
 }
 

@@ -6,11 +6,25 @@
 #pragma once
 
 #include "httpd/apache.h"
+#include "httpd/config.h"
+#include "httpd/request_state.h"
 
 namespace backhand::httpd {
 
-// Hook post_read_request, before all others.
-int restore_client(request_rec* r);
+// What a forwarded request changed about its connection, to be put back before the next one.
+struct ConnectionState {
+    apr_sockaddr_t* own_local_address = nullptr;
+    apr_sockaddr_t client_facing_address{};
+    bool https = false;
+};
+
+inline ConnectionState* connection_state_of(const conn_rec* connection) {
+    return static_cast<ConnectionState*>(
+        ap_get_module_config(connection->conn_config, &backhand_module));
+}
+
+// A request whose Backhand-Proxied is this has come in: in post_read_request, before all others.
+int restore_client(request_rec* r, RequestState& state, const char* proxied) noexcept;
 
 // Hooks http_scheme and default_port: those of the client's connection.
 const char* restored_scheme(const request_rec* r);

@@ -62,7 +62,7 @@ struct ChildState {
         : connections(std::move(settings), table),
           random(seed) {}
 
-    ChildCell* cell = nullptr;
+    ChildTally tally;
     PeerConnections connections;
     RandomSource random;
     RoomShelf rooms;

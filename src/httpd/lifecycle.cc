@@ -360,8 +360,8 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
             .source = instance->self.load.contact.address,
         },
         instance->table, std::random_device{}());
-    instance->child->cell = instance->table.cells().claim(::getpid());
-    if (instance->child->cell == nullptr) {
+    instance->child->tally = instance->table.cells().claim(::getpid());
+    if (!instance->child->tally) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
                      "no room to count this child's requests: it forwards none");
     }
@@ -371,8 +371,8 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
 
 void note_stopping_child(apr_pool_t*, int) {
     Instance* const instance = server_config(ap_server_conf).instance;
-    if (instance != nullptr && instance->child && instance->child->cell != nullptr) {
-        instance->child->cell->stopping.store(1, std::memory_order_relaxed);
+    if (instance != nullptr && instance->child && instance->child->tally) {
+        instance->child->tally.cell->stopping.store(1, std::memory_order_relaxed);
     }
 }
 

@@ -29,11 +29,10 @@ void register_request_hooks() {
     register_body_filter();
 
     // Before any module has looked at who the client is (mod_remoteip, mod_setenvif, ...).
-    ap_hook_post_read_request(&Guarded<&restore_client>::call, nullptr, nullptr,
-                              APR_HOOK_REALLY_FIRST);
+    ap_hook_post_read_request(&begin_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     // After access control, rewriting and the choice of handler; before any handler.
-    ap_hook_handler(&Guarded<&handle_request>::call, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
-    ap_hook_log_transaction(&Guarded<&end_count>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
+    ap_hook_handler(&handle_request, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_MIDDLE);
 
     // ---- What applications ask about the client's connection ----
 

@@ -1,11 +1,17 @@
 // SetHandler backhand-handler: the diagnostic tool's page.
 #pragma once
 
+#include <cstring>
+
 #include "httpd/apache.h"
 
 namespace backhand::httpd {
 
-constexpr const char* report_handler = "backhand-handler";
+// Whether the report is what the request's handler is set to.  Asked on every request.
+inline bool is_report(const request_rec* r) {
+    return r->handler != nullptr && *r->handler == 'b' &&
+           std::strcmp(r->handler, "backhand-handler") == 0;
+}
 
 // Answers a request that has this handler.
 int show_report(request_rec* r);

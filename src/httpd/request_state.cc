@@ -6,6 +6,7 @@
 #include "forward/request_head.h"
 #include "httpd/apache.h"
 #include "httpd/guard.h"
+#include "httpd/identity.h"
 #include "httpd/instance.h"
 
 namespace backhand::httpd {
@@ -87,66 +88,89 @@ apr_status_t news_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexc
 }  // namespace
 
 void RequestState::count_as(Counted what) {
+    const ChildTally tally = instance->child->tally;
     const Counted before = std::exchange(counted, what);
-    ChildCell* const cell = instance->child ? instance->child->cell : nullptr;
-    if (cell == nullptr || before == what) {
+    if (!tally || before == what) {
         return;
     }
     // Up before down: a sum taken in between is never too low.
-    const ChildCells cells = instance->table.cells();
     if (what == Counted::serving) {
-        in_flight_at_arrival = cells.serving_began(*cell);
+        in_flight_at_arrival = tally.serving_began();
     } else if (what == Counted::forwarding) {
-        cells.forwarding_began(*cell);
+        tally.forwarding_began();
     }
     if (before == Counted::serving) {
-        cells.serving_ended(*cell);
+        tally.serving_ended();
     } else if (before == Counted::forwarding) {
-        cells.forwarding_ended(*cell);
+        tally.forwarding_ended();
     }
 }
 
-void RequestState::end(int status) {
-    ChildCell* const cell = instance->child ? instance->child->cell : nullptr;
-    const Counted before = counted;
-    count_as(Counted::nothing);
-    // None of these says how long a request takes here: one that a peer answered, a connection that
-    // became another protocol's, a request that was sent back.
-    if (before != Counted::serving || cell == nullptr || status == HTTP_SWITCHING_PROTOCOLS ||
-        declined != nullptr) {
-        return;
-    }
+inline void RequestState::count_served(int status) const {
+    const ClusterTable& table = instance->table;
+    ChildCell& cell = *instance->child->tally.cell;
     const Nanoseconds took = elapsed(began_at, monotonic_now());
     const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
-    cell->served.fetch_add(1, std::memory_order_relaxed);
-    cell->served_us.fetch_add(took_us, std::memory_order_relaxed);
-    instance->table.latency().add(in_flight_at_arrival, took);
-    if (ap_is_HTTP_SERVER_ERROR(status)) {
-        cell->errors.fetch_add(1, std::memory_order_relaxed);
-    }
+    cell.served.fetch_add(1, std::memory_order_relaxed);
+    cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
+    table.latency().add(in_flight_at_arrival, took);
     if (proxied) {
-        cell->proxied.fetch_add(1, std::memory_order_relaxed);
-        cell->proxied_us.fetch_add(took_us, std::memory_order_relaxed);
+        cell.proxied.fetch_add(1, std::memory_order_relaxed);
+        cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
+    }
+    if (ap_is_HTTP_SERVER_ERROR(status)) {
+        cell.errors.fetch_add(1, std::memory_order_relaxed);
     }
     if (location != 0) {
-        instance->table.locations().learn(location, took);
+        table.locations().learn(location, took);
     }
 }
 
-RequestState* begin_count(request_rec* r) {
+inline void RequestState::end(int status) {
+    if (counted != Counted::serving) {
+        if (counted == Counted::forwarding) {
+            count_as(Counted::nothing);
+        }
+        return;
+    }
+    counted = Counted::nothing;
+    instance->child->tally.serving_ended();
+    // Neither says how long a request takes here: a connection that became another protocol's, and
+    // a request that was sent back.
+    if (status != HTTP_SWITCHING_PROTOCOLS && declined == nullptr) {
+        count_served(status);
+    }
+}
+
+int begin_count(request_rec* r) noexcept {
     Instance* const instance = instance_of(r);
-    if (instance == nullptr || !instance->child || r->main != nullptr || r->prev != nullptr) {
-        return nullptr;
+    if (instance == nullptr || !instance->child || r->prev != nullptr) {
+        return DECLINED;
     }
     auto* const state = new (apr_palloc(r->pool, sizeof(RequestState))) RequestState{};
+    ap_set_module_config(r->request_config, &backhand_module, state);
     state->instance = instance;
     state->began_at = monotonic_now();
-    ap_set_module_config(r->request_config, &backhand_module, state);
-    state->count_as(RequestState::Counted::serving);
+    if (const ChildTally tally = instance->child->tally) [[likely]] {
+        state->counted = RequestState::Counted::serving;
+        state->in_flight_at_arrival = tally.serving_began();
+    }
     if (instance->response_filters.end != nullptr) {
         ap_add_output_filter_handle(instance->response_filters.end, state, r, r->connection);
     }
-    return state;
+    if (ConnectionState* const before = connection_state_of(r->connection)) [[unlikely]] {
+        r->connection->local_addr = before->own_local_address;
+        before->https = false;
+    }
+    const char* const proxied = apr_table_get(r->headers_in, proxied_field.data());
+    return proxied == nullptr ? DECLINED : restore_client(r, *state, proxied);
+}
+
+int end_count(request_rec* r) noexcept {
+    if (RequestState* const state = own_state_of(r)) {
+        state->end(r->status);
+    }
+    return DECLINED;
 }
 
 // httpd would put the filter behind those of its kind that are there already, which make the head.
@@ -166,20 +190,13 @@ RequestState* state_of(const request_rec* r) {
     while (r->prev != nullptr) {
         r = r->prev;
     }
-    return static_cast<RequestState*>(ap_get_module_config(r->request_config, &backhand_module));
+    return own_state_of(r);
 }
 
 int keep_received_fields(request_rec* r) {
-    RequestState* const state = r->main == nullptr && r->prev == nullptr ? state_of(r) : nullptr;
+    RequestState* const state = own_state_of(r);
     if (state != nullptr && !state->proxied) {
         state->received_fields = apr_table_copy(r->pool, r->headers_in);
-    }
-    return DECLINED;
-}
-
-int end_count(request_rec* r) {
-    if (RequestState* const state = state_of(r)) {
-        state->end(r->status);
     }
     return DECLINED;
 }

@@ -8,8 +8,9 @@
 // how long the request took.
 #pragma once
 
-#include "cluster/table.h"
+#include "base/clock.h"
 #include "httpd/apache.h"
+#include "httpd/config.h"
 
 namespace backhand::httpd {
 
@@ -42,15 +43,23 @@ struct RequestState {
 
     // The request is over.  Counts it and what it took, once.
     void end(int status);
+
+private:
+    void count_served(int status) const;
 };
 
 // The state of the client's request that `r` belongs to, also from a subrequest or an internal
 // redirect.  nullptr: the module is not in use.
 RequestState* state_of(const request_rec* r);
 
-// In post_read_request, first of all: makes the state and begins to count.  nullptr: the module is
-// not in use, or `r` is no client's request.
-RequestState* begin_count(request_rec* r);
+// The state that `r` itself has: it is a client's request, and not one that httpd made for it.
+inline RequestState* own_state_of(const request_rec* r) {
+    return static_cast<RequestState*>(ap_get_module_config(r->request_config, &backhand_module));
+}
+
+// Hook post_read_request, before all others: makes the state, begins to count, and lets a peer's
+// request be recognised.  Every request pays for what is done here, and in end_count().
+int begin_count(request_rec* r) noexcept;
 
 // The response to this request carries news of this server's load.
 void carry_news(request_rec* r, RequestState& state);
@@ -61,7 +70,7 @@ void carry_news(request_rec* r, RequestState& state);
 int keep_received_fields(request_rec* r);
 
 // Hook log_transaction: the request is over, however it ended.
-int end_count(request_rec* r);
+int end_count(request_rec* r) noexcept;
 
 // Registers the output filters.  Called with the hooks.
 void register_response_filters();
