@@ -100,7 +100,7 @@ TEST_F(ATrustedFile, MayLieInAStickyFolder) {
     EXPECT_EQ(trouble(make_file("sticky/plugin")), "");
 }
 
-TEST_F(ATrustedFile, IsNotASomebodyElses) {
+TEST_F(ATrustedFile, IsNotSomebodyElses) {
     if (::geteuid() != 0) {
         GTEST_SKIP() << "only root can give a file away";
     }
