@@ -1,18 +1,16 @@
 #include "httpd/seed_plugin.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <climits>
 #include <cstring>
 #include <ctime>
 #include <mutex>
-#include <system_error>
 #include <utility>
 
 #include <dlfcn.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/trusted_file.h"
 #include "httpd/apache.h"
 #include "httpd/instance.h"
 
@@ -27,25 +25,6 @@ constinit std::mutex turns;
 
 int saturate(std::uint64_t value) {
     return static_cast<int>(std::min<std::uint64_t>(value, INT_MAX));
-}
-
-Status check_entry(const std::string& path) {
-    struct stat entry {};
-
-    if (::stat(path.c_str(), &entry) != 0) {
-        return Error{Error::Kind::refused, path + ": " + std::generic_category().message(errno)};
-    }
-    const bool trusted_owner = entry.st_uid == 0 || entry.st_uid == ::geteuid();
-    // In a sticky directory (/tmp) others can add entries but not replace ours.
-    const bool sticky_directory = S_ISDIR(entry.st_mode) && (entry.st_mode & S_ISVTX) != 0;
-    const bool writable_by_others = (entry.st_mode & (S_IWGRP | S_IWOTH)) != 0;
-    if (!trusted_owner || (writable_by_others && !sticky_directory)) {
-        return Error{Error::Kind::refused,
-                     path +
-                         " can be changed by someone other than root: a plug-in and every "
-                         "directory above it must belong to root and be writable by nobody else"};
-    }
-    return Done{};
 }
 
 }  // namespace
@@ -87,14 +66,14 @@ std::string SeedPlugin::text() const {
 }
 
 Status SeedPlugin::check_ownership() const {
-    std::string path = source_.file;
-    while (!path.empty()) {
-        if (Status allowed = check_entry(path); !allowed) {
-            return allowed;
-        }
-        path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    Status trusted = check_trusted_file(source_.file, ::geteuid());
+    if (trusted || trusted.error().kind != Error::Kind::refused) {
+        return trusted;
     }
-    return check_entry("/");
+    return Error{Error::Kind::refused,
+                 trusted.error().detail +
+                     "; a plug-in and every directory above it must belong to root and be writable "
+                     "by nobody else"};
 }
 
 Status SeedPlugin::open() {
