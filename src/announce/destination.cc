@@ -34,10 +34,20 @@ Error malformed(std::string_view value, const std::string& what) {
     return {Error::Kind::malformed, "\"" + std::string{value} + "\": " + what};
 }
 
+// fe80::1%eth0
+Error explain_zone(std::string_view value) {
+    return malformed(value,
+                     "interfaces are not named; expected an address that this server has on the "
+                     "interface, before the destination, for example fe80::10 [ff02::1]:4445");
+}
+
 // What was meant by a destination that Endpoint::parse refused.
 Error explain_endpoint(std::string_view value, std::string_view endpoint) {
     const std::string form = "expected [my-ip] dest-ip:port[,ttl], for example ";
 
+    if (endpoint.find('%') != std::string_view::npos) {
+        return explain_zone(value);
+    }
     const auto without_port = IpAddress::parse(endpoint);
     if (without_port) {
         return malformed(value, form + Endpoint{*without_port, example_port}.to_string());
@@ -114,6 +124,9 @@ Result<Destination> parse_target(std::string_view value) {
 
 Result<IpAddress> parse_own_address(std::string_view value) {
     const auto address = IpAddress::parse(value);
+    if (!address && value.find('%') != std::string_view::npos) {
+        return explain_zone(value);
+    }
     if (!address) {
         return malformed(value,
                          "expected an IP address of this server before the destination, "
@@ -130,9 +143,26 @@ Result<IpAddress> parse_own_address(std::string_view value) {
 
 }  // namespace
 
+std::string Destination::to_string() const {
+    const std::string target = to.to_string() + (ttl == 1 ? "" : "," + std::to_string(ttl));
+    return from ? from->to_string() + " " + target : target;
+}
+
+bool is_link_local(const IpAddress& address) {
+    return address.bytes[0] == 0xFE && (address.bytes[1] & 0xC0U) == 0x80U;
+}
+
 Result<Destination> parse_destination(std::string_view first, std::string_view second) {
     if (second.empty()) {
-        return parse_target(first);
+        auto result = parse_target(first);
+        if (result && is_link_local(result->to.address)) {
+            return malformed(first,
+                             "every network has addresses like this one; expected an address that "
+                             "this server has on the network meant, before it, for example "
+                             "fe80::10 " +
+                                 result->to.to_string());
+        }
+        return result;
     }
     const auto from = parse_own_address(first);
     if (!from) {

@@ -177,6 +177,6 @@ def fetch(server, target="/small.html", *fields, method="GET", body=b"", host=SI
           tls=False, limit_s=LIMIT_S):
     """One request on a connection of its own, as a client without keep-alive makes it."""
     port = server.tls_port if tls else server.port
-    with Connection(server.address, port, source, host if tls else None, limit_s) as connection:
+    with server.inside(), Connection(server.address, port, source, host if tls else None, limit_s) as connection:
         connection.send(request(target, "Connection: close", *fields, method=method, host=host, body=body))
         return connection.response(method)

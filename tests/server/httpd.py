@@ -2,10 +2,12 @@
 
 Every cluster has a temporary folder, ports, a multicast group and a site of its own, so that
 clusters of parallel or earlier runs neither hear nor disturb each other. Server number n listens
-on 127.0.1.n; all servers of a cluster share the port numbers and, as mirrors do, the site.
+on 127.0.1.n, or at a host of netns.py; all servers of a cluster share the port numbers and, as
+mirrors do, the site.
 The servers are stopped by their process ids, and nothing else is ever signalled.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -22,7 +24,7 @@ import client
 from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until
 
 HERE = Path(__file__).resolve().parent
-BUILD = Path(os.environ.get("BACKHAND_BUILD", HERE.parents[1] / "build" / "release"))
+BUILD = Path(os.environ.get("BACKHAND_BUILD", HERE.parents[1] / "build" / "release")).resolve()
 MODULE = BUILD / "mod_backhand.so"
 COMMAND_LINE = BUILD / "backhand"
 HTTPD = "/usr/sbin/apache2"
@@ -96,10 +98,11 @@ def make_certificate(folder):
 class Server:
     """One httpd with its folder, its configuration and its processes."""
 
-    def __init__(self, cluster, number, address):
+    def __init__(self, cluster, number, address, host=None):
         self.cluster = cluster
         self.number = number
         self.address = address
+        self.host = host
         self.port = cluster.port
         self.tls_port = cluster.tls_port
         self.mpm = cluster.mpm
@@ -120,7 +123,11 @@ class Server:
 
     @property
     def contact(self):
-        return f"{self.address}:{self.port}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def inside(self):
+        """Where the server runs, and its clients: this machine, or a host of netns.py."""
+        return self.host.inside() if self.host else contextlib.nullcontext()
 
     @property
     def pid(self):
@@ -151,7 +158,7 @@ Include {HERE}/conf/common.conf
 {identity}
 ServerName node{self.number}.backhand.test
 {tls_listen}
-Listen {self.address}:{self.port}
+Listen {self.contact}
 {self.backhand_lines}
 {self.server_lines}
 <VirtualHost *:{self.port}>
@@ -177,7 +184,7 @@ Include {HERE}/conf/site.conf
 
     def launch(self):
         """Starts the process without waiting for it to serve."""
-        with open(self.folder / "output.log", "ab") as output:
+        with open(self.folder / "output.log", "ab") as output, self.inside():
             self._process = subprocess.Popen(
                 [*_own_host_name(self.number), HTTPD, "-f", self.configuration_file, "-DFOREGROUND"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
@@ -317,7 +324,8 @@ class Cluster:
 
     def __init__(self, mpm, size=2, chain=FORWARD_ALWAYS, accept="AcceptStats 127.0.1.0/24", backhand_lines="",
                  server_lines="", site_lines="", site_name=client.SITE, workers=16, destination="multicast",
-                 contact_lines=None, tls=False, plain_too=False):
+                 contact_lines=None, tls=False, plain_too=False, hosts=None,
+                 address_of=lambda host: host.address()):
         self._mpm_of = mpm if callable(mpm) else lambda number: mpm
         self.mpm = None
         self.tls = tls
@@ -329,11 +337,14 @@ class Cluster:
         self.port, self.tls_port, self.announce_port = free_ports(3)
         self.group = f"239.255.{self.announce_port >> 8}.{self.announce_port & 255}"
         self.destination = {"multicast": f"{self.group}:{self.announce_port},1",
-                            "broadcast": f"127.255.255.255:{self.announce_port}"}[destination]
+                            "broadcast": f"127.255.255.255:{self.announce_port}"}.get(destination, destination)
         if tls:
             self.certificate, self.key = make_certificate(self.folder)
 
-        self.servers = [self._add(number, f"127.0.1.{number}") for number in range(1, size + 1)]
+        if hosts:
+            self.servers = [self._add(host.number, address_of(host), host) for host in hosts]
+        else:
+            self.servers = [self._add(number, f"127.0.1.{number}") for number in range(1, size + 1)]
         for server in self.servers:
             number = server.number
             announcing = _text(contact_lines, number) if contact_lines else self.announcing(server)
@@ -351,11 +362,13 @@ class Cluster:
             self.plain.server_lines = _text(server_lines, 100)
             self.plain.site_lines = _text(site_lines, 100)
 
-    def _add(self, number, address):
+    def _add(self, number, address, host=None):
         self.mpm = self._mpm_of(number)
-        return Server(self, number, address)
+        return Server(self, number, address, host)
 
     def announcing(self, server):
+        if callable(self.destination):
+            return self.destination(server)
         return f"MulticastStats {server.address} {self.destination}"
 
     def site_name_of(self, number):
