@@ -9,6 +9,10 @@ packages_to_build=(apache2 apache2-dev g++ cmake ninja-build ccache nlohmann-jso
 # shellcheck disable=SC2034
 packages_to_test=(libgtest-dev libgmock-dev clang libclang-rt-14-dev python3-pytest python3-requests openssl perl)
 
+# What bench/ measures with.
+# shellcheck disable=SC2034
+packages_to_bench=(valgrind libbenchmark-dev wrk)
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"

@@ -1,0 +1,165 @@
+"""One lean httpd for measurements: a usual Debian httpd's modules, an access log, a 1 KiB file.
+
+It borrows from the whole-server tests what starts and ends processes; its configuration is its own,
+because the tests' has many modules that a request would pay for.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "server"))
+
+import client  # noqa: E402
+import httpd  # noqa: E402
+from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until  # noqa: E402
+
+SITE = "www.backhand.test"
+REPORT = "/backhand.status"
+FILE = "/file.txt"
+FILE_BYTES = 1024
+
+# What Debian's apache2 package enables, but for the MPM.
+DEBIAN_MODULES = [
+    "access_compat", "alias", "auth_basic", "authn_core", "authn_file", "authz_core", "authz_host",
+    "authz_user", "autoindex", "deflate", "dir", "env", "filter", "mime", "negotiation", "reqtimeout",
+    "setenvif", "status"]
+
+CONFIGURATION = """\
+ServerRoot "{folder}"
+DefaultRuntimeDir "{folder}/run"
+PidFile "{folder}/run/httpd.pid"
+ErrorLog "{folder}/error.log"
+LogLevel warn
+{load_modules}
+{identity}
+ServerName {site}
+Listen {address}:{port}
+TypesConfig /etc/mime.types
+# In every configuration, because the file's own request pays for it; a <Location> would cost more.
+AddHandler backhand-handler .status
+RequestReadTimeout header=20-40,minrate=500 body=10,minrate=500
+Timeout 300
+KeepAlive On
+# Connections end when the client says so: how many there are must not depend on the clock.
+MaxKeepAliveRequests 0
+KeepAliveTimeout 300
+LogFormat "%h %l %u %t \\"%r\\" %>s %O \\"%{{Referer}}i\\" \\"%{{User-Agent}}i\\"" combined
+CustomLog "{folder}/access.log" combined
+DocumentRoot "{folder}/htdocs"
+<Directory />
+    AllowOverride None
+    Require all denied
+</Directory>
+<Directory "{folder}/htdocs">
+    Options Indexes FollowSymLinks
+    AllowOverride None
+    Require all granted
+</Directory>
+{lines}
+"""
+
+# Joins a multicast group of its own on loopback.
+ANNOUNCING = """\
+LoadModule backhand_module {module}
+MulticastStats {address} {group}:{announce_port},0
+AcceptStats 127.0.0.0/8
+BackhandStateDir {folder}/state
+"""
+
+
+class Server:
+    """One httpd in a temporary folder; `lines` end its configuration.
+
+    `command_prefix` is what it runs under, `arguments` follow httpd's own.
+    """
+
+    def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",)):
+        self.mpm = mpm
+        self.address = "127.0.1.1"
+        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
+        self.port, self.announce_port = httpd.free_ports(2)
+        self._lines = lines
+        self._command_prefix = command_prefix
+        self._arguments = arguments
+        self._process = None
+
+    def __enter__(self):
+        # httpd's own user enters here, and a profiler writes here as that user.
+        self.folder.chmod(0o777)
+        for name in ("htdocs", "run", "state"):
+            (self.folder / name).mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(self.folder / "state", "www-data", "www-data")
+        (self.folder / "htdocs" / FILE[1:]).write_bytes(b"0123456789abcde\n" * (FILE_BYTES // 16))
+        self._write_configuration()
+        with open(self.folder / "output.log", "wb") as output:
+            self._process = subprocess.Popen(
+                [part.format(folder=self.folder) for part in self._command_prefix]
+                + [httpd.HTTPD, "-f", str(self.folder / "httpd.conf"), *self._arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"})
+        return self
+
+    def __exit__(self, *_):
+        if family_of(self.pid):
+            kill_at_once(self.pid)
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write_configuration(self):
+        modules = [f"mpm_{self.mpm}", *DEBIAN_MODULES]
+        (self.folder / "httpd.conf").write_text(CONFIGURATION.format(
+            folder=self.folder, address=self.address, port=self.port, site=SITE,
+            load_modules="\n".join(f"LoadModule {name}_module {httpd.HTTPD_MODULES}/mod_{name}.so"
+                                   for name in modules),
+            identity="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
+            lines=self._lines.format(folder=self.folder, address=self.address, port=self.port,
+                                     module=httpd.MODULE, modules=httpd.HTTPD_MODULES,
+                                     group=self.group, announce_port=self.announce_port)))
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def group(self):
+        """The multicast group that this server alone has joined."""
+        return f"239.255.{self.announce_port >> 8}.{self.announce_port & 255}"
+
+    def terminate(self, limit_s=60):
+        """Asks it to stop and waits until the process itself has."""
+        self._process.terminate()
+        self._process.wait(timeout=limit_s)
+
+    def accepts(self):
+        """A connection, or None while it does not listen; an error when it has ended instead."""
+        if self._process.poll() is not None:
+            raise Timeout(f"httpd did not start, exit status {self._process.returncode}\n{self.diary()}")
+        try:
+            return socket.create_connection((self.address, self.port), timeout=60)
+        except OSError:
+            return None
+
+    def report(self):
+        """What the module's report page says."""
+        response = client.fetch(self, f"{REPORT}?format=json", host=SITE)
+        assert response.status == 200, response
+        return json.loads(response.body)
+
+    def moderator(self):
+        """The process id of its moderator."""
+        def found():
+            return [pid for pid in children_of(self.pid) if name_of(pid) == "bh-moderator"]
+        return wait_until(lambda: f"the server has a moderator\n{self.diary()}", found)[0]
+
+    def diary(self):
+        """All it wrote for an operator's eyes."""
+        files = [self.folder / name for name in ("output.log", "error.log")]
+        return "".join(file.read_text(errors="replace") for file in files if file.exists())
