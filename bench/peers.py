@@ -8,15 +8,14 @@ One socket speaks for all, from 127.0.2.1; the contacts lie in 127.0.4.0/22, whe
 Datagrams leave one by one and equally spaced: the most expensive way to hear them.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 
 from datagram import announcement, report_body
+from lifetime import die_with_the_parent
 
 SOURCE = "127.0.2.1"
 SITE = "www.backhand.test"
@@ -63,8 +62,9 @@ class Peers:
 
     def __enter__(self):
         if self._count > 0:
-            self._process = subprocess.Popen([sys.executable, "-B", os.path.abspath(__file__), *self._arguments],
-                                             stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_parent)
+            self._process = subprocess.Popen(
+                [sys.executable, "-B", os.path.abspath(__file__), *self._arguments], stdin=subprocess.DEVNULL,
+                preexec_fn=die_with_the_parent)
         return self
 
     def __exit__(self, *_):
@@ -75,11 +75,6 @@ class Peers:
     @property
     def pid(self):
         return self._process.pid if self._process else None
-
-
-def _die_with_the_parent():
-    """PR_SET_PDEATHSIG, so that a killed benchmark leaves no talker behind."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "server"))
 
 import client  # noqa: E402
 import httpd  # noqa: E402
+from lifetime import die_with_the_parent  # noqa: E402
 from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until  # noqa: E402
 
 SITE = "www.backhand.test"
@@ -83,7 +84,7 @@ class Server:
     def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",)):
         self.mpm = mpm
         self.address = "127.0.1.1"
-        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
+        self.folder = None
         self.port, self.announce_port = httpd.free_ports(2)
         self._lines = lines
         self._command_prefix = command_prefix
@@ -91,6 +92,24 @@ class Server:
         self._process = None
 
     def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
+        try:
+            self._make_folders()
+            self._write_configuration()
+            self._launch()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self._process is not None:
+            if family_of(self.pid):
+                kill_at_once(self.pid)
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make_folders(self):
         # httpd's own user enters here, and a profiler writes here as that user.
         self.folder.chmod(0o777)
         for name in ("htdocs", "run", "state"):
@@ -98,20 +117,14 @@ class Server:
         if os.geteuid() == 0:
             shutil.chown(self.folder / "state", "www-data", "www-data")
         (self.folder / "htdocs" / FILE[1:]).write_bytes(b"0123456789abcde\n" * (FILE_BYTES // 16))
-        self._write_configuration()
+
+    def _launch(self):
+        prefix = [part.format(folder=self.folder) for part in self._command_prefix]
         with open(self.folder / "output.log", "wb") as output:
             self._process = subprocess.Popen(
-                [part.format(folder=self.folder) for part in self._command_prefix]
-                + [httpd.HTTPD, "-f", str(self.folder / "httpd.conf"), *self._arguments],
+                [*prefix, httpd.HTTPD, "-f", str(self.folder / "httpd.conf"), *self._arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"})
-        return self
-
-    def __exit__(self, *_):
-        if family_of(self.pid):
-            kill_at_once(self.pid)
-        self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+                preexec_fn=die_with_the_parent, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"})
 
     def _write_configuration(self):
         modules = [f"mpm_{self.mpm}", *DEBIAN_MODULES]
