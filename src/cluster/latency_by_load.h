@@ -8,7 +8,7 @@
 // One histogram of latencies for each level of requests in flight, in shared memory that is valid
 // when zeroed.  Every thread of every process adds, with one atomic addition; the moderator halves
 // all counts about once a second, so that what was added is forgotten within seconds.  Whoever dies
-// at any instruction leaves at most his own sample out.
+// at any instruction leaves at most his own sample out, or some counts to be halved a second later.
 #pragma once
 
 #include <algorithm>
@@ -99,11 +99,11 @@ public:
             return took.count() < 0 || ns < shortest_ns ? 0 : buckets_count - 1;
         }
         const std::uint32_t octave = floor_log2(ns);
-        // 16 .. 31: the octave in sixteenths.  It is cut at the 3rd, 7th and 11th, which lie
-        // nearest to equal ratios; plain quarters would make the first bucket so wide that what is
-        // read from it is wrong by up to 11 %.
+        // 16 .. 31: the octave in sixteenths.  With x of them above 16, (15 x + 28) / 64 cuts it at
+        // the 3rd, 7th and 11th, near to equal ratios; plain quarters would make the first bucket
+        // so wide that what is read from it is wrong by up to 11 %.
         const auto sixteenths = static_cast<std::uint32_t>(ns >> (octave - 4));
-        return (256 * octave + 15 * sixteenths - (212 + 64 * bucket_offset)) / 64;
+        return (256 * octave + 15 * sixteenths - (15 * 16 - 28 + 64 * bucket_offset)) / 64;
     }
 
     // What a sample in this bucket is taken to have lasted: the harmonic middle, which has the

@@ -78,7 +78,7 @@ private:
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::is_standard_layout_v<LocationTimes>);
 static_assert(std::is_trivially_destructible_v<LocationTimes>);
-static_assert(sizeof(LocationTimes) == 32 * 1024);
+static_assert(sizeof(LocationTimes) == std::size_t{32} * 1024);
 static_assert(LocationTimes::sets_count == std::size_t{1} << 10U);  // as set_of() has it
 
 // The part of a path that stands for what it takes to serve it: the directory, of which the first

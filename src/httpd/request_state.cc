@@ -113,14 +113,16 @@ inline void RequestState::count_served(int status) const {
     const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
     cell.served.fetch_add(1, std::memory_order_relaxed);
     cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
-    table.latency().add(in_flight_at_arrival, took);
     if (proxied) {
         cell.proxied.fetch_add(1, std::memory_order_relaxed);
         cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
     }
     if (ap_is_HTTP_SERVER_ERROR(status)) {
+        // Not learnt from: a server that fails fast must not look like a fast one.
         cell.errors.fetch_add(1, std::memory_order_relaxed);
+        return;
     }
+    table.latency().add(in_flight_at_arrival, took);
     if (location != 0) {
         table.locations().learn(location, took);
     }
