@@ -5,6 +5,7 @@ because the tests' has many modules that a request would pay for.
 """
 
 import json
+import contextlib
 import os
 import shutil
 import socket
@@ -159,6 +160,10 @@ class Server:
             return socket.create_connection((self.address, self.port), timeout=60)
         except OSError:
             return None
+
+    def inside(self):
+        """This server runs on the machine itself."""
+        return contextlib.nullcontext()
 
     def report(self):
         """What the module's report page says."""
