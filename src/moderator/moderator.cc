@@ -229,7 +229,7 @@ void Moderator::start_pool() {
 }
 
 void Moderator::look() {
-    if (::getppid() != parent_ || !table_.is_writer(epoch_)) {
+    if (!table_.is_writer(epoch_)) {
         loop_.stop();
         return;
     }
@@ -273,6 +273,9 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     }
     if (std::exchange(accepting_paused_, false)) {
         accept_child();
+    }
+    if (::getppid() != parent_) {
+        loop_.stop();
     }
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
