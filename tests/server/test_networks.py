@@ -210,6 +210,20 @@ def test_a_server_is_seen_when_it_joins_late_and_gone_when_it_is_killed(network)
             wait_until_state(viewer, late, "silent")
 
 
+def test_a_list_is_heard_again_after_a_graceful_restart(network):
+    with clustered(network.hosts[:2], to_each) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        before = second.moderator()
+        second.restart_gracefully()
+        wait_until("the new moderator is alone", lambda: second.moderators() not in ([], [before]) and
+                   len(second.moderators()) == 1)
+        for viewer, other in ((first, second), (second, first)):
+            known = viewer.sees(other)["measurement"]
+            wait_until(f"{viewer} hears more of {other}",
+                       lambda viewer=viewer, other=other, known=known: viewer.sees(other)["measurement"] > known + 5)
+
+
 def test_a_server_that_loses_its_network_counts_what_it_cannot_send_and_comes_back(network):
     with clustered(network.hosts[:2], to_group) as cluster:
         first, second = cluster.servers
