@@ -145,7 +145,8 @@ protected:
 class OnTwoNetworks : public Announcing {
 protected:
     void SetUp() override {
-        if (::unshare(CLONE_NEWNET) != 0) {
+        is_inside_ = ::unshare(CLONE_NEWNET) == 0;
+        if (!is_inside_) {
             GTEST_SKIP() << "only root may make a network namespace";
         }
         const char* const set_up =
@@ -166,7 +167,11 @@ protected:
         }
     }
 
-    void TearDown() override { EXPECT_EQ(::setns(outside_.get(), CLONE_NEWNET), 0); }
+    void TearDown() override {
+        if (is_inside_) {
+            EXPECT_EQ(::setns(outside_.get(), CLONE_NEWNET), 0);
+        }
+    }
 
     std::string contact_towards(const std::string& line) const {
         const auto contact = local_address_towards(destination(line));
@@ -175,6 +180,7 @@ protected:
 
 private:
     const UniqueFd outside_{::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)};
+    bool is_inside_ = false;
 };
 
 using AReceiver = Announcing;
@@ -559,6 +565,18 @@ TEST_F(OnTwoNetworks, TheContactIsOneThatPeersCanConnectTo) {
     EXPECT_EQ(contact_towards("fd77::1 [ff02::77]:PORT"), "fd77::1");
     EXPECT_EQ(contact_towards("[fd77:1::9]:PORT"), "fd77:1::1");
     EXPECT_EQ(contact_towards("10.77.1.9:PORT"), "10.77.1.1");
+}
+
+TEST_F(OnTwoNetworks, TheContactIsNoTemporaryAddress) {
+    std::ofstream{"/proc/sys/net/ipv6/conf/net2/use_tempaddr"} << 2;
+    std::ofstream{"/proc/sys/net/ipv6/conf/net2/accept_dad"} << 0;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): tests run one after another
+    ASSERT_EQ(std::system("ip addr add fd77:2::1/64 dev net2 mngtmpaddr nodad; "
+                          "ip addr show dev net2 | grep -q temporary"),
+              0);
+
+    EXPECT_EQ(contact_towards("[fd77:2::9]:PORT"), "fd77:2::1");
+    EXPECT_EQ(contact_towards("fe80::77:2 [ff02::77]:PORT"), "fd77:2::1");
 }
 
 TEST_F(OnTwoNetworks, TheContactCannotBeLinkLocal) {
