@@ -51,7 +51,7 @@ def to_link_local_group(server):
 
 
 def to_everybody(server):
-    """Broadcast: to this network, from an address or not, and to whatever network this is."""
+    """Broadcast to this network, from an address that is written or not."""
     target = {1: "10.77.0.1 10.77.0.255", 2: "10.77.0.255", 3: "10.77.0.255"}[server.number]
     return f"MulticastStats {target}:{server.cluster.announce_port}"
 

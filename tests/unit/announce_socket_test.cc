@@ -1,4 +1,4 @@
-// The sockets of announcements: who hears what, tried out on this host's loopback.
+// The sockets of announcements: who hears what, tried out on loopback and on networks of our own.
 #include <algorithm>
 #include <array>
 #include <cerrno>
