@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <string>
 #include <system_error>
@@ -170,6 +172,19 @@ std::size_t sites_that_fit(const Instance& instance) {
     return announced.services_count;
 }
 
+// Self stays below a number of other requests in progress.
+std::uint32_t idle_limit(const server_rec* main_server) {
+    double below = std::numeric_limits<std::int32_t>::max();
+    for (const server_rec* server = main_server; server != nullptr; server = server->next) {
+        for (const WrittenChain& written : server_config(server).chains) {
+            if (!written.chain->is_off()) {
+                below = std::min(below, written.chain->self_stays_below());
+            }
+        }
+    }
+    return static_cast<std::uint32_t>(std::ceil(below));
+}
+
 void warn_of_traps(const Instance& instance) {
     if (instance.settings().accept.empty()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
@@ -267,6 +282,7 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     instance.own_endpoints = listening_endpoints();
     fill_self(instance, *contact);
     collect_services(instance);
+    instance.idle_up_to = idle_limit(main_server);
     warn_of_traps(instance);
     return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
 }
