@@ -248,7 +248,7 @@ bool Moderator::worth_announcing_early(InFlight now) const {
 }
 
 void Moderator::measure(InFlight in_flight) {
-    const MachineSample machine = machine_.sample();
+    const MachineSample machine = machine_.sample(monotonic_now());
     const WorkerCounts workers = settings_.count_workers();
     LoadReport& load = settings_.self.load;
     load.measurement = table_.next_measurement();
@@ -259,7 +259,8 @@ void Moderator::measure(InFlight in_flight) {
     load.load_permille = machine.load_permille;
     load.load_hwm = machine.load_hwm;
     load.cpu_idle_permille = machine.cpu_idle_permille;
-    load.cpus_count = machine.cpus_count;
+    // A part of a CPU counts as one.
+    load.cpus_count = (machine.cpus_permille + 999) / 1000;
     load.memory_total_bytes = machine.memory_total_bytes;
     load.memory_available_bytes = machine.memory_available_bytes;
     load.workers_max = workers.max;
