@@ -34,7 +34,6 @@ struct RequestState {
     bool https = false;              // and that client had spoken TLS
     bool stays_here = false;         // whatever the chain says
     const char* declined = nullptr;  // why this server sends it back to the peer
-    std::uint64_t location = 0;      // location_key() of it; 0: not to be learnt
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;
 

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <random>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -187,13 +188,18 @@ void Moderator::start_arriba() {
         arriba_ = *known;
         return;
     }
-    arriba_thread_ = std::jthread{[this, path, model] {
+    const auto measure_and_keep = [this, path, model] {
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
         arriba_ = measure_arriba();
         if (const auto saved = save_arriba(path, model, arriba_); !saved) {
             log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
         }
-    }};
+    };
+    try {
+        arriba_thread_ = std::jthread{measure_and_keep};
+    } catch (const std::system_error& failure) {
+        log(LogLevel::notice, std::string{"the speed is not measured: "} + failure.what());
+    }
 }
 
 void Moderator::start_challenger() {
