@@ -387,8 +387,8 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
 
 void note_stopping_child(apr_pool_t*, int) {
     Instance* const instance = server_config(ap_server_conf).instance;
-    if (instance != nullptr && instance->child && instance->child->tally) {
-        instance->child->tally.cell->stopping.store(1, std::memory_order_relaxed);
+    if (instance != nullptr) {
+        instance->table.child_stops(monotonic_now());
     }
 }
 
