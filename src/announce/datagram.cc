@@ -105,7 +105,10 @@ constexpr auto known_keys = [] {
 // would cost several times as much.  Every function returns whether to go on.
 class ReportReader {
 public:
-    explicit ReportReader(ServerReport& report) : report_(report) {}
+    // `sites` takes the names in full, which the report does not; nullptr: nobody wants them.
+    ReportReader(ServerReport& report, std::vector<std::string>* sites)
+        : report_(report),
+          sites_(sites) {}
 
     // A name and a contact are what an announcement cannot do without.
     bool complete() const { return named_ && contact_seen_; }
@@ -132,7 +135,7 @@ public:
                 break;
         }
         const bool site = depth_ == 2 && field_.kind == KnownKey::Kind::services;
-        return !site || (is_showable(text) && report_.add_service(text));
+        return !site || add_site(text);
     }
 
     bool number_unsigned(std::uint64_t value) {
@@ -216,6 +219,16 @@ private:
         return true;
     }
 
+    bool add_site(const std::string& site) {
+        if (!is_showable(site) || !report_.add_service(site)) {
+            return false;
+        }
+        if (sites_ != nullptr) {
+            sites_->push_back(site);
+        }
+        return true;
+    }
+
     void set_number(const ReportField& field, std::uint64_t possible, std::uint64_t said) {
         field.set(report_.load, possible);
         if (possible != said) {
@@ -244,6 +257,7 @@ private:
     }
 
     ServerReport& report_;
+    std::vector<std::string>* const sites_;
     KnownKey field_;        // whose value comes next
     std::size_t next_ = 0;  // in known_keys
     int depth_ = 0;
@@ -264,6 +278,33 @@ void reconcile(LoadReport& load) {
     cut(load.workers_idle, load.workers_max);
 }
 
+// The counter to raise if what stands before the report is wrong.
+std::optional<Counter> check_header(std::span<const std::uint8_t> datagram) {
+    if (datagram.size() > datagram_bytes_max) {
+        return Counter::datagrams_long;
+    }
+    if (datagram.size() <= datagram_header_bytes) {
+        return Counter::datagrams_short;
+    }
+    if (!std::equal(magic.begin(), magic.end(), datagram.begin())) {
+        return Counter::datagrams_malformed;
+    }
+    if (datagram[version_offset] != datagram_format_version) {
+        return Counter::datagrams_of_other_version;
+    }
+    return std::nullopt;
+}
+
+// The tag at the end of a datagram that has one, and takes it off.
+std::optional<std::span<const std::uint8_t>> take_tag(std::span<const std::uint8_t>& datagram) {
+    if (datagram.size() <= datagram_header_bytes + tag_bytes) {
+        return std::nullopt;
+    }
+    const auto tag = datagram.last(tag_bytes);
+    datagram = datagram.first(datagram.size() - tag_bytes);
+    return tag;
+}
+
 // The counter to raise if the tag is not what the keys ask for.  Takes the tag off.
 std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
                                        const KeyRing* keys) {
@@ -274,12 +315,11 @@ std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
     if (key_id == 0) {
         return Counter::datagrams_unsigned;
     }
-    if (datagram.size() <= datagram_header_bytes + tag_bytes) {
+    const auto tag = take_tag(datagram);
+    if (!tag) {
         return Counter::datagrams_short;
     }
-    const auto tag = datagram.last(tag_bytes);
-    datagram = datagram.first(datagram.size() - tag_bytes);
-    switch (keys->verify(KeyPurpose::announcement, key_id, datagram, tag)) {
+    switch (keys->verify(KeyPurpose::announcement, key_id, datagram, *tag)) {
         case Verdict::good:
             return std::nullopt;
         case Verdict::unknown_key:
@@ -288,6 +328,27 @@ std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
             break;
     }
     return Counter::datagrams_forged;
+}
+
+// Of a datagram whose header is right and whose tag has been taken off.
+std::optional<Counter> read_report(std::span<const std::uint8_t> datagram, ServerReport& report,
+                                   std::vector<std::string>* sites) {
+    report = ServerReport{};
+    report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
+    report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
+    ReportReader reader{report, sites};
+    try {
+        const auto body = datagram.subspan(datagram_header_bytes);
+        if (!Json::sax_parse(body.begin(), body.end(), &reader, Json::input_format_t::cbor) ||
+            !reader.complete()) {
+            return Counter::datagrams_malformed;
+        }
+    } catch (const std::exception&) {
+        // The library throws for some lengths no datagram can have, even when told not to.
+        return Counter::datagrams_malformed;
+    }
+    reconcile(report.load);
+    return std::nullopt;
 }
 
 }  // namespace
@@ -325,38 +386,26 @@ std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
 
 std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram, const KeyRing* keys,
                                        ServerReport& report) {
-    if (datagram.size() > datagram_bytes_max) {
-        return Counter::datagrams_long;
-    }
-    if (datagram.size() <= datagram_header_bytes) {
-        return Counter::datagrams_short;
-    }
-    if (!std::equal(magic.begin(), magic.end(), datagram.begin())) {
-        return Counter::datagrams_malformed;
-    }
-    if (datagram[version_offset] != datagram_format_version) {
-        return Counter::datagrams_of_other_version;
+    if (const auto fault = check_header(datagram)) {
+        return fault;
     }
     if (const auto fault = check_signature(datagram, keys)) {
         return fault;
     }
+    return read_report(datagram, report, nullptr);
+}
 
-    report = ServerReport{};
-    report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
-    report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
-    ReportReader reader{report};
-    try {
-        const auto body = datagram.subspan(datagram_header_bytes);
-        if (!Json::sax_parse(body.begin(), body.end(), &reader, Json::input_format_t::cbor) ||
-            !reader.complete()) {
-            return Counter::datagrams_malformed;
-        }
-    } catch (const std::exception&) {
-        // The library throws for some lengths no datagram can have, even when told not to.
-        return Counter::datagrams_malformed;
+std::optional<Counter> overhear_datagram(std::span<const std::uint8_t> datagram,
+                                         OverheardAnnouncement& overheard) {
+    if (const auto fault = check_header(datagram)) {
+        return fault;
     }
-    reconcile(report.load);
-    return std::nullopt;
+    overheard.key_id = datagram[key_id_offset];
+    if (overheard.key_id != 0 && !take_tag(datagram)) {
+        return Counter::datagrams_short;
+    }
+    overheard.services.clear();
+    return read_report(datagram, overheard.report, &overheard.services);
 }
 
 }  // namespace backhand
