@@ -151,7 +151,8 @@ Challenger::Challenger(asio::io_context& loop, const KeyRing& keys, IpAddress so
 
 Challenger::~Challenger() = default;
 
-bool Challenger::ask(const Endpoint& contact, const std::string& name, MonotonicTime now) {
+bool Challenger::ask(const Endpoint& contact, const std::string& name, std::uint64_t boot_id,
+                     MonotonicTime now) {
     if (open_ >= open_max) {
         return false;
     }
@@ -159,6 +160,12 @@ bool Challenger::ask(const Endpoint& contact, const std::string& name, Monotonic
         forget_old(now);
     }
     Asked& asked = asked_[contact.to_string()];
+    if (boot_id > asked.boot_id) {
+        // What its earlier lives failed, or those who replayed them, is not held against it.
+        asked.boot_id = boot_id;
+        asked.failures = 0;
+        asked.again_at = 0;
+    }
     if (asked.question || asked.again_at > now) {
         return false;
     }

@@ -432,8 +432,9 @@ void Moderator::take_in(std::span<const std::uint8_t> datagram, const IpAddress&
 }
 
 void Moderator::challenge(const ServerReport& report) {
-    if (challenger_ && challenger_->ask(report.load.contact, std::string{report.name_view()},
-                                        report.load.received_at)) {
+    const LoadReport& load = report.load;
+    if (challenger_ && challenger_->ask(load.contact, std::string{report.name_view()}, load.boot_id,
+                                        load.received_at)) {
         table_.counters().add(Counter::challenges_sent);
     }
 }
