@@ -232,12 +232,13 @@ void Moderator::start_pool() {
 }
 
 void Moderator::look() {
-    if (::getppid() != parent_ || !table_.is_writer(epoch_)) {
+    if (!table_.is_writer(epoch_)) {
         loop_.stop();
         return;
     }
     const MonotonicTime now = monotonic_now();
-    if (retire_at_ != 0 && now >= retire_at_) {
+    const bool orphaned = ::getppid() != parent_;
+    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
         leave();
         return;
     }
