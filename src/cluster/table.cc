@@ -19,7 +19,7 @@ namespace backhand {
 namespace {
 
 constexpr std::size_t cache_line_bytes = 64;
-constexpr std::uint64_t magic = 0x42414B4348414E44U;  // "BACKHAND"
+constexpr std::uint64_t magic = 0x4241434B48414E44U;  // "BACKHAND"
 
 // A slot whose server has been silent for this long may be given to another.
 constexpr Nanoseconds slot_reuse_after = std::chrono::seconds{30};

@@ -243,7 +243,8 @@ void Moderator::look() {
         return;
     }
     const MonotonicTime now = monotonic_now();
-    if (retire_at_ != 0 && now >= retire_at_) {
+    const bool orphaned = ::getppid() != parent_;
+    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
         leave();
         return;
     }
