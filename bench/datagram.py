@@ -18,7 +18,7 @@ def report_body(name, contact, services, **changes):
     """The CBOR map of a report with every field that the module itself sends."""
     fields = {
         "name": name, "contact": contact, "services": services, "arriba": 512_000, "load_permille": 1_250,
-        "load_hwm": 4, "cpu_idle_permille": 640, "cpus": 8, "memory_total_bytes": 16_777_216_000,
+        "load_hwm": 4, "cpu_idle_permille": 640, "cpus_permille": 8000, "memory_total_bytes": 16_777_216_000,
         "memory_available_bytes": 12_884_901_888, "workers_max": 150, "workers_busy": 7, "workers_idle": 68,
         "serving": 5, "forwarding": 1, "interval_ms": 100, "keepalive_timeout_ms": 5_000,
         "connection_holds_worker": False, "leaving": False}

@@ -63,11 +63,11 @@ std::string answer_message(const Nonce& nonce, const Challenged& who, std::strin
 
 }  // namespace
 
-Nonce make_nonce() {
+std::optional<Nonce> make_nonce() {
     Nonce nonce{};
     // Up to 256 bytes it is neither interrupted nor short (getrandom(2)).
     if (::getrandom(nonce.data(), nonce.size(), 0) != static_cast<ssize_t>(nonce.size())) {
-        nonce = {};
+        return std::nullopt;
     }
     return nonce;
 }

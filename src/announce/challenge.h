@@ -35,8 +35,8 @@ constexpr std::string_view challenge_field = "Backhand-Challenge";
 
 using Nonce = std::array<std::uint8_t, 16>;
 
-// From the kernel's generator.
-Nonce make_nonce();
+// From the kernel's generator; nullopt if it fails.
+std::optional<Nonce> make_nonce();
 
 // Who is asked.
 struct Challenged {

@@ -48,10 +48,10 @@ struct InFlight {
 
 // Requests that are over.
 struct Served {
-    std::uint64_t count = 0;  // answered here
-    std::uint64_t took_us = 0;
+    std::uint64_t count = 0;    // answered here
     std::uint64_t errors = 0;   // of these, with a status of 5xx
-    std::uint64_t proxied = 0;  // of these, for peers
+    std::uint64_t took_us = 0;  // the others
+    std::uint64_t proxied = 0;  // of the others, for peers
     std::uint64_t proxied_took_us = 0;
     std::uint64_t forwarded = 0;  // answered by peers
 };

@@ -110,7 +110,12 @@ ClusterTable::Size table_size(const GlobalSettings& settings) {
 std::string host_name() {
     char name[256] = "";
     ::gethostname(name, sizeof name - 1);
-    return name[0] == '\0' ? "unnamed" : name;
+    std::string result = name[0] == '\0' ? "unnamed" : name;
+    // Announced and signed as the same bytes, whatever else a host may be called.
+    std::replace_if(
+        result.begin(), result.end(), [](char letter) { return letter <= ' ' || letter > '~'; },
+        '?');
+    return result;
 }
 
 void fill_self(Instance& instance, const Endpoint& contact) {
@@ -175,7 +180,8 @@ std::size_t sites_that_fit(const Instance& instance) {
 
 // Self stays below a number of other requests in progress.
 std::uint32_t idle_limit(const server_rec* main_server) {
-    double below = std::numeric_limits<std::int32_t>::max();
+    constexpr double none_written = std::numeric_limits<double>::infinity();
+    double below = none_written;
     for (const server_rec* server = main_server; server != nullptr; server = server->next) {
         for (const WrittenChain& written : server_config(server).chains) {
             if (!written.chain->is_off()) {
@@ -183,7 +189,7 @@ std::uint32_t idle_limit(const server_rec* main_server) {
             }
         }
     }
-    return static_cast<std::uint32_t>(std::ceil(below));
+    return below == none_written ? 0 : static_cast<std::uint32_t>(std::ceil(below));
 }
 
 void warn_of_traps(const Instance& instance) {

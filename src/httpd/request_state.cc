@@ -36,7 +36,7 @@ bool tls_was_required(const request_rec* r) {
 
 // News of this server's load for the peer that forwarded the request.  What an application put into
 // these fields is removed: it must not be able to speak for the server.
-void add_news(request_rec* r, const RequestState& state) {
+void add_news(request_rec* r, RequestState& state) {
     for (apr_table_t* fields : {r->headers_out, r->err_headers_out}) {
         apr_table_unset(fields, load_field.data());
         apr_table_unset(fields, declined_field.data());
@@ -58,8 +58,9 @@ void add_news(request_rec* r, const RequestState& state) {
     // mod_ssl refuses what SSLRequireSSL protects, because the connection from the peer is plain.
     // The peer holds the client's TLS connection and serves the request itself.
     if (state.https && tls_was_required(r)) {
-        apr_table_setn(r->headers_out, declined_field.data(), "tls");
-    } else if (state.declined != nullptr) {
+        state.declined = "tls";
+    }
+    if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);
     }
 }
@@ -127,15 +128,15 @@ inline void RequestState::count_served(const request_rec* r) const {
     const Nanoseconds took = elapsed(began_at, monotonic_now());
     const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
     cell.served.fetch_add(1, std::memory_order_relaxed);
-    cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
-    if (proxied) {
-        cell.proxied.fetch_add(1, std::memory_order_relaxed);
-        cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
-    }
     if (ap_is_HTTP_SERVER_ERROR(r->status)) {
         // Not learnt from: a server that fails fast must not look like a fast one.
         cell.errors.fetch_add(1, std::memory_order_relaxed);
         return;
+    }
+    cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
+    if (proxied) {
+        cell.proxied.fetch_add(1, std::memory_order_relaxed);
+        cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
     }
     table.latency().add(in_flight_at_arrival, took);
     if (began_at / learn_every % learn_one_of == 0 && chain_applies_to(r)) {
