@@ -15,7 +15,7 @@ from forgers import (BOOT_ID_LATE, FORGER, KEY, OTHER_KEY, SECRET, STRANGER, Rep
 from hammer import Hammer
 from httpd import FORWARD_ALWAYS, Cluster
 from processes import wait_until
-from wire import Sender, overheard
+from wire import Sender, overheard, overheard_many
 
 # How many datagrams the flood has. BACKHAND_FLOOD=1000000 is the whole of it.
 FLOOD = int(os.environ.get("BACKHAND_FLOOD", "60000"))
@@ -44,7 +44,7 @@ def unharmed(cluster, moderators):
 
 def test_announcements_are_signed_as_documented(cluster):
     for server in cluster.servers:
-        received, = overheard(cluster, server)
+        received = overheard(cluster, server)
         said = wire.read_datagram(received, KEY)
 
         assert len(received) <= wire.DATAGRAM_BYTES_MAX
@@ -56,14 +56,14 @@ def test_announcements_are_signed_as_documented(cluster):
 
 
 def test_another_key_does_not_verify_an_announcement(cluster):
-    received, = overheard(cluster, cluster.servers[0])
+    received = overheard(cluster, cluster.servers[0])
 
     with pytest.raises(ValueError):
         wire.read_datagram(received, OTHER_KEY)
 
 
 def test_no_bit_of_an_announcement_can_be_changed(cluster):
-    received, = overheard(cluster, cluster.servers[0])
+    received = overheard(cluster, cluster.servers[0])
     for bit in range(8 * len(received)):
         changed = bytearray(received)
         changed[bit // 8] ^= 1 << bit % 8
@@ -79,7 +79,7 @@ def report_of_nobody(**changes):
 
 
 def test_an_announcement_with_any_byte_changed_is_forged(cluster):
-    original, = overheard(cluster, cluster.servers[1])
+    original = overheard(cluster, cluster.servers[1])
     noise = random.Random(1)
     changed = []
     for at in range(6, len(original)):
@@ -91,14 +91,14 @@ def test_an_announcement_with_any_byte_changed_is_forged(cluster):
 
 
 def test_an_announcement_cut_off_or_continued_is_forged_or_short(cluster):
-    original, = overheard(cluster, cluster.servers[1])
+    original = overheard(cluster, cluster.servers[1])
     cut = [original[:size] for size in range(len(original))] + [original + b"\0", original + original[-16:]]
 
     send_and_count(cluster, ["datagrams_forged", "datagrams_short"], cut)
 
 
 def test_a_boot_id_from_the_future_does_not_fit_the_tag(cluster):
-    original, = overheard(cluster, cluster.servers[1])
+    original = overheard(cluster, cluster.servers[1])
     magic, version, key_id, reserved, _, measurement = wire.HEADER.unpack_from(original)
     later = wire.HEADER.pack(magic, version, key_id, reserved, BOOT_ID_LATE, measurement)
 
@@ -121,7 +121,7 @@ def test_a_tag_of_another_purpose_is_forged(cluster):
 
 
 def test_a_signed_announcement_from_a_stranger_does_not_count(cluster):
-    original, = overheard(cluster, cluster.servers[1])
+    original = overheard(cluster, cluster.servers[1])
 
     send_and_count(cluster, ["datagrams_from_stranger"], [original] * 5, source=STRANGER)
 
@@ -145,7 +145,7 @@ def test_nothing_of_all_that_has_made_a_server_of_anybody(cluster):
 
 def test_replayed_announcements_of_a_live_server_are_counted_and_change_nothing(cluster):
     first, second, third = cluster.servers
-    recorded = overheard(cluster, second, 15)
+    recorded = overheard_many(cluster, second, 15)
     before = {server: server.counters() for server in cluster.servers}
     with Watcher(first) as watcher, Sender(cluster, second.address) as sender:
         sender.send(*recorded)
@@ -164,7 +164,7 @@ def test_no_replay_is_believed_after_its_sender_or_its_receiver_has_started_anew
     with Cluster("event", size=3, keys=[SECRET], chain=FORWARD_ALWAYS) as cluster:
         first, second, third = cluster.servers
         cluster.wait_until_ok()
-        recorded = overheard(cluster, second, 10) + overheard(cluster, third, 10)
+        recorded = overheard_many(cluster, second, 10) + overheard_many(cluster, third, 10)
 
         # The sender: what it said in its earlier life.
         second.stop()
@@ -212,7 +212,7 @@ def test_replays_do_not_put_off_a_server_that_starts_again():
     with Cluster("event", size=2, keys=[SECRET]) as cluster:
         first, second = cluster.servers
         cluster.wait_until_ok()
-        recorded = iter(overheard(cluster, second, 16))
+        recorded = iter(overheard_many(cluster, second, 16))
         first.stop()
         second.stop()
         first.start()
@@ -310,8 +310,8 @@ def send_flood(cluster, recorded, count, sockets):
             if len(batch) == BURST or number == count:
                 (stranger if number // BURST % 10 == 0 else accepted).send(*batch)
                 batch = []
-                wait_until("the receivers read on",
-                           lambda: all(each.waiting_bytes < WAITING_BYTES_MAX for each in sockets.values()), pause_s=0.002)
+                wait_until("the receivers read on", pause_s=0.002, condition=lambda: all(
+                    each.waiting_bytes < WAITING_BYTES_MAX for each in sockets.values()))
     wait_until("all is read", lambda: not any(each.waiting_bytes for each in sockets.values()))
 
 
@@ -319,7 +319,7 @@ def test_a_flood_of_forgeries_changes_nothing():
     with Cluster("event", size=3, keys=[SECRET], chain=FORWARD_ALWAYS) as cluster:
         first, second, third = cluster.servers
         cluster.wait_until_ok()
-        recorded = overheard(cluster, second, 15)
+        recorded = overheard_many(cluster, second, 15)
         moderators = {server: server.moderator() for server in cluster.servers}
         sockets = {server: Socket(server) for server in cluster.servers}
         send_flood(cluster, recorded, FLOOD // 10, sockets)
@@ -329,7 +329,8 @@ def test_a_flood_of_forgeries_changes_nothing():
         before = {server: dropped(server.counters()) for server in (first, third)}
         lost = {server: sockets[server].dropped for server in (first, third)}
         memory = {server: proportional_kib(pid) for server, pid in moderators.items()}
-        with Watcher(first) as watcher, Hammer([first, third], {"/small.html": None}, threads=2, pause_s=0.05) as clients:
+        with Watcher(first) as watcher, \
+                Hammer([first, third], {"/small.html": None}, threads=2, pause_s=0.05) as clients:
             send_flood(cluster, recorded, FLOOD, sockets)
             watcher.wait_for(1)
             clients.wait_for(1)

@@ -407,7 +407,7 @@ def test_a_key_is_changed_while_clients_are_served_and_no_server_is_missed():
         assert observer.found <= {"silent"}
 
         for server in cluster.servers:
-            announcement, = wire.overheard(cluster, server)
+            announcement = wire.overheard(cluster, server)
             assert wire.read_datagram(announcement, Key(new)).fields["contact"] == server.contact
             with pytest.raises(ValueError):
                 wire.read_datagram(announcement, Key(old))

@@ -182,7 +182,7 @@ WRONG_ANSWERS = {
     "another contact": lambda nonce, contact: wire.answer(KEY, nonce, "127.0.1.2:80", "liar", TRUE_ANSWER),
     "another nonce": lambda nonce, contact: wire.answer(KEY, wire.new_nonce(), contact, "liar", TRUE_ANSWER),
     "another key": lambda nonce, contact: wire.answer(OTHER_KEY, nonce, contact, "liar", TRUE_ANSWER),
-    "an earlier life": lambda nonce, contact: wire.answer(KEY, nonce, contact, "liar", Answer(BOOT_ID_LATE - 1, 2, 1, 7)),
+    "an earlier life": lambda nonce, contact: wire.answer(KEY, nonce, contact, "liar", Answer(1, 2, 1, 7)),
     "a boot id of 65 bits": lambda nonce, contact: wire.answer(KEY, nonce, contact, "liar", Answer(2**64, 2, 1, 7)),
     "no end of the line": lambda nonce, contact: wire.answer(KEY, nonce, contact, "liar", TRUE_ANSWER)[:-1],
 }
@@ -283,7 +283,8 @@ LIMITS = {
 AT_MOST = {"memory_available_bytes": "memory_total_bytes", "workers_busy": "workers_max", "workers_idle": "workers_max"}
 
 LIES = {
-    "not a number": math.nan, "a negative NaN": Raw(b"\xfb\xff\xf8" + bytes(6)), "a NaN of two bytes": Raw(b"\xf9\x7e\x00"),
+    "not a number": math.nan, "a negative NaN": Raw(b"\xfb\xff\xf8" + bytes(6)),
+    "a NaN of two bytes": Raw(b"\xf9\x7e\x00"),
     "infinitely much": math.inf, "infinitely little": -math.inf, "minus one": -1, "minus 2^63": -2**63,
     "minus 2^64": -2**64, "less than nothing": -0.5e-300, "2^64 - 1": 2**64 - 1, "1e308": 1e308, "2^64": 2.0**64,
     "an infinity of two bytes": Raw(b"\xf9\x7c\x00"), "an infinity of four bytes": Raw(b"\xfa\x7f\x80\x00\x00")}
@@ -427,11 +428,13 @@ def test_signed_noise_does_no_harm(cluster):
         body = bytearray(original)
         for _ in range(noise.randrange(1, 8)):
             body[noise.randrange(len(body))] = noise.randrange(256)
-        sent.append(wire.datagram(bytes(body[:noise.randrange(len(body) // 2, 2 * len(body))]), BOOT_ID_LATE, number, KEY))
+        size = noise.randrange(len(body) // 2, 2 * len(body))
+        sent.append(wire.datagram(bytes(body[:size]), BOOT_ID_LATE, number, KEY))
     before = {server: dropped(server.counters()) for server in cluster.servers}
     with Sender(cluster, FORGER) as sender:
         for start in range(0, len(sent), 50):
             sender.send(*sent[start:start + 50])
             time.sleep(0.01)
     for server in cluster.servers:
-        wait_until("it has been read", lambda server=server: dropped(server.counters()) - before[server] > len(sent) // 2)
+        wait_until("it has been read",
+                   lambda server=server: dropped(server.counters()) - before[server] > len(sent) // 2)

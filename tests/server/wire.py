@@ -282,7 +282,11 @@ class Listener:
                 return received
 
 
-def overheard(cluster, server, count=1):
-    """So many announcements of one server, as they came."""
+def overheard(cluster, server):
+    """An announcement of one server, as it came."""
+    return overheard_many(cluster, server, 1)[0]
+
+
+def overheard_many(cluster, server, count):
     with Listener(cluster) as listener:
         return [listener.next_from(server) for _ in range(count)]
