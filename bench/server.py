@@ -4,6 +4,7 @@ It borrows from the whole-server tests what starts and ends processes; its confi
 because the tests' has many modules that a request would pay for.
 """
 
+import contextlib
 import json
 import contextlib
 import os
@@ -141,6 +142,10 @@ class Server:
     @property
     def pid(self):
         return self._process.pid
+
+    def inside(self):
+        """Where the server runs, and its clients: this machine, as client.fetch() asks."""
+        return contextlib.nullcontext()
 
     @property
     def group(self):

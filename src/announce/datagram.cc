@@ -104,9 +104,12 @@ constexpr auto known_keys = [] {
 // Takes the fields of the map into a report.
 class ReportReader {
 public:
-    ReportReader(std::span<const std::uint8_t> body, ServerReport& report)
+    // `sites` takes the names in full, which the report does not; nullptr: nobody wants them.
+    ReportReader(std::span<const std::uint8_t> body, ServerReport& report,
+                 std::vector<std::string>* sites)
         : cbor_(body),
-          report_(report) {}
+          report_(report),
+          sites_(sites) {}
 
     // False: malformed, or without a name or a contact, which an announcement cannot do without.
     bool read() {
@@ -192,10 +195,20 @@ private:
             if (site && list.open && site->kind == CborItem::Kind::end) {
                 break;
             }
-            if (!site || site->kind != CborItem::Kind::text || !is_showable(site->text) ||
-                !report_.add_service(site->text)) {
+            if (!site || !add_site(*site)) {
                 return false;
             }
+        }
+        return true;
+    }
+
+    bool add_site(const CborItem& site) {
+        if (site.kind != CborItem::Kind::text || !is_showable(site.text) ||
+            !report_.add_service(site.text)) {
+            return false;
+        }
+        if (sites_ != nullptr) {
+            sites_->emplace_back(site.text);
         }
         return true;
     }
@@ -238,6 +251,7 @@ private:
 
     CborReader cbor_;
     ServerReport& report_;
+    std::vector<std::string>* const sites_;
     std::size_t next_ = 0;  // in known_keys
     bool named_ = false;
     bool contact_seen_ = false;
@@ -256,6 +270,33 @@ void reconcile(LoadReport& load) {
     cut(load.workers_idle, load.workers_max);
 }
 
+// The counter to raise if what stands before the report is wrong.
+std::optional<Counter> check_header(std::span<const std::uint8_t> datagram) {
+    if (datagram.size() > datagram_bytes_max) {
+        return Counter::datagrams_long;
+    }
+    if (datagram.size() <= datagram_header_bytes) {
+        return Counter::datagrams_short;
+    }
+    if (!std::equal(magic.begin(), magic.end(), datagram.begin())) {
+        return Counter::datagrams_malformed;
+    }
+    if (datagram[version_offset] != datagram_format_version) {
+        return Counter::datagrams_of_other_version;
+    }
+    return std::nullopt;
+}
+
+// The tag at the end of a datagram that has one, and takes it off.
+std::optional<std::span<const std::uint8_t>> take_tag(std::span<const std::uint8_t>& datagram) {
+    if (datagram.size() <= datagram_header_bytes + tag_bytes) {
+        return std::nullopt;
+    }
+    const auto tag = datagram.last(tag_bytes);
+    datagram = datagram.first(datagram.size() - tag_bytes);
+    return tag;
+}
+
 // The counter to raise if the tag is not what the keys ask for.  Takes the tag off.
 std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
                                        const KeyRing* keys) {
@@ -266,12 +307,11 @@ std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
     if (key_id == 0) {
         return Counter::datagrams_unsigned;
     }
-    if (datagram.size() <= datagram_header_bytes + tag_bytes) {
+    const auto tag = take_tag(datagram);
+    if (!tag) {
         return Counter::datagrams_short;
     }
-    const auto tag = datagram.last(tag_bytes);
-    datagram = datagram.first(datagram.size() - tag_bytes);
-    switch (keys->verify(KeyPurpose::announcement, key_id, datagram, tag)) {
+    switch (keys->verify(KeyPurpose::announcement, key_id, datagram, *tag)) {
         case Verdict::good:
             return std::nullopt;
         case Verdict::unknown_key:
@@ -280,6 +320,19 @@ std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
             break;
     }
     return Counter::datagrams_forged;
+}
+
+// Of a datagram whose header is right and whose tag has been taken off.
+std::optional<Counter> read_report(std::span<const std::uint8_t> datagram, ServerReport& report,
+                                   std::vector<std::string>* sites) {
+    report = ServerReport{};
+    report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
+    report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
+    if (!ReportReader{datagram.subspan(datagram_header_bytes), report, sites}.read()) {
+        return Counter::datagrams_malformed;
+    }
+    reconcile(report.load);
+    return std::nullopt;
 }
 
 }  // namespace
@@ -317,30 +370,26 @@ std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
 
 std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram, const KeyRing* keys,
                                        ServerReport& report) {
-    if (datagram.size() > datagram_bytes_max) {
-        return Counter::datagrams_long;
-    }
-    if (datagram.size() <= datagram_header_bytes) {
-        return Counter::datagrams_short;
-    }
-    if (!std::equal(magic.begin(), magic.end(), datagram.begin())) {
-        return Counter::datagrams_malformed;
-    }
-    if (datagram[version_offset] != datagram_format_version) {
-        return Counter::datagrams_of_other_version;
+    if (const auto fault = check_header(datagram)) {
+        return fault;
     }
     if (const auto fault = check_signature(datagram, keys)) {
         return fault;
     }
+    return read_report(datagram, report, nullptr);
+}
 
-    report = ServerReport{};
-    report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
-    report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
-    if (!ReportReader{datagram.subspan(datagram_header_bytes), report}.read()) {
-        return Counter::datagrams_malformed;
+std::optional<Counter> overhear_datagram(std::span<const std::uint8_t> datagram,
+                                         OverheardAnnouncement& overheard) {
+    if (const auto fault = check_header(datagram)) {
+        return fault;
     }
-    reconcile(report.load);
-    return std::nullopt;
+    overheard.key_id = datagram[key_id_offset];
+    if (overheard.key_id != 0 && !take_tag(datagram)) {
+        return Counter::datagrams_short;
+    }
+    overheard.services.clear();
+    return read_report(datagram, overheard.report, &overheard.services);
 }
 
 }  // namespace backhand

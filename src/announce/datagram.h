@@ -47,4 +47,16 @@ std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
 std::optional<Counter> decode_datagram(std::span<const std::uint8_t> datagram, const KeyRing* keys,
                                        ServerReport& report);
 
+// What an announcement says, whether or not it may be believed.
+struct OverheardAnnouncement {
+    ServerReport report;
+    std::vector<std::string> services;  // every site, in full
+    std::uint8_t key_id = 0;            // of the key that it is said to be signed with; 0: of none
+};
+
+// As decode_datagram(), but without asking who signed it: for whoever looks on and acts on nothing
+// that it says.
+std::optional<Counter> overhear_datagram(std::span<const std::uint8_t> datagram,
+                                         OverheardAnnouncement& overheard);
+
 }  // namespace backhand

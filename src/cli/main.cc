@@ -1,7 +1,9 @@
 // backhand: the administrator's program.
 //
 // `backhand status` shows in a terminal what a server's report page shows in a browser, so that a
-// cluster can be looked at over ssh, and from scripts.
+// cluster can be looked at over ssh, and from scripts.  `backhand watch` prints what the servers
+// announce, for other programs to use.  `backhand announce` makes a machine that runs no httpd one
+// of the cluster.
 //
 // Exit status: 0, 1 if the command failed, 2 if it was not understood.
 #include <array>
@@ -16,12 +18,19 @@
 #include <CLI/CLI.hpp>
 #include <curl/curl.h>
 
+#include "cli/announce.h"
+#include "cli/announce_settings.h"
 #include "cli/status.h"
+#include "cli/watch.h"
 
 namespace {
 
+using backhand::AnnounceOptions;
 using backhand::Error;
+using backhand::LogLevel;
 using backhand::Result;
+using backhand::Status;
+using backhand::WatchOptions;
 
 constexpr int exit_failed = 1;
 constexpr int exit_usage = 2;
@@ -29,6 +38,10 @@ constexpr int exit_usage = 2;
 int complain(std::string_view what, int exit_status) {
     std::fprintf(stderr, "backhand: %.*s\n", static_cast<int>(what.size()), what.data());
     return exit_status;
+}
+
+int complain(const Error& error) {
+    return complain(error.detail, error.kind == Error::Kind::malformed ? exit_usage : exit_failed);
 }
 
 // ---- status ----
@@ -114,6 +127,117 @@ std::function<int()> declare_status(CLI::App& command) {
     return [options] { return show_status(options->url, options->as_json); };
 }
 
+// ---- watch ----
+
+int watch(const WatchOptions& options) {
+    const auto settings = backhand::read_watch_options(options);
+    if (!settings) {
+        return complain(settings.error());
+    }
+    const Status done = backhand::run_watch(*settings);
+    return done ? 0 : complain(done.error());
+}
+
+std::function<int()> declare_watch(CLI::App& command) {
+    const auto options = std::make_shared<WatchOptions>();
+    command
+        .add_option("DEST", options->destinations,
+                    "what the servers announce to, as in their MulticastStats:\n"
+                    "[my-ip] dest-ip:port")
+        ->required()
+        ->type_name("");
+    command
+        .add_option("--from", options->from,
+                    "my-ip of every DEST that has none: an address of this\n"
+                    "machine, on whose network to listen")
+        ->type_name("IP");
+    // One at a time: what follows may be a DEST.
+    command
+        .add_option("--key", options->key_files,
+                    "a key file of the cluster (BackhandKey): print only what is\n"
+                    "signed with it; may be repeated")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    command.add_option("--count", options->count, "end after so many lines")->type_name("N");
+    command.add_flag("--all", options->all, "print also what a server drops, with the reason");
+    command.footer(
+        "Prints one line of JSON for each announcement, until it is interrupted.\n\n"
+        "  backhand watch 239.220.221.20:4445 --from 10.0.5.10\n"
+        "  backhand watch 10.0.5.255:4445 | jq -r '[.name, .workers_idle] | @tsv'");
+    return [options] { return watch(*options); };
+}
+
+// ---- announce ----
+
+int announce(const AnnounceOptions& options) {
+    const auto settings = backhand::read_announce_options(options);
+    if (!settings) {
+        return complain(settings.error());
+    }
+    const Status done = backhand::run_announce(
+        *settings, [](LogLevel, std::string_view text) { complain(text, exit_failed); });
+    return done ? 0 : complain(done.error());
+}
+
+std::function<int()> declare_announce(CLI::App& command) {
+    const auto options = std::make_shared<AnnounceOptions>();
+    command
+        .add_option("--to", options->destinations,
+                    "where the cluster's servers announce, as in their\n"
+                    "MulticastStats: [my-ip] dest-ip:port[,ttl]")
+        ->required()
+        ->type_name("DEST");
+    command
+        .add_option("--contact", options->contact,
+                    "where this machine's web server answers the requests of\n"
+                    "peers, by plain HTTP")
+        ->required()
+        ->type_name("IP:PORT");
+    command
+        .add_option("--service", options->services,
+                    "a site it offers, as the peers call it (ServerName,\n"
+                    "BackhandService); no request comes for any other")
+        ->type_name("SITE");
+    command.add_option("--name", options->name, "what to call this machine; else its host name")
+        ->type_name("NAME");
+    command.add_option("--workers", options->workers, "how many requests it can serve at a time")
+        ->type_name("N")
+        ->capture_default_str();
+    command
+        .add_option("--keepalive-timeout", options->keepalive_timeout_ms,
+                    "when it closes an idle connection; 0: after each response")
+        ->type_name("MS")
+        ->capture_default_str();
+    command.add_option("--interval", options->interval_ms, "how often to announce")
+        ->type_name("MS")
+        ->capture_default_str();
+    command
+        .add_option("--from", options->from,
+                    "my-ip of every DEST that has none: an address of this\n"
+                    "machine, to send from")
+        ->type_name("IP");
+    command
+        .add_option("--key", options->key_files,
+                    "key files of the cluster (BackhandKey); the first one signs")
+        ->type_name("FILE");
+    command
+        .add_option("--challenge-listen", options->challenge_listen,
+                    "with keys: where to answer GET /.well-known/backhand, which\n"
+                    "the web server must pass on")
+        ->type_name("IP:PORT");
+    command
+        .add_option("--state-dir", options->state_directory,
+                    "what must outlive a boot; else /var/lib/backhand-announce,\n"
+                    "or backhand-announce in the user's state directory")
+        ->type_name("DIR");
+    command.footer(
+        "Measures this machine and announces it, until it is told to end; then announces that\n"
+        "it leaves.\n\n"
+        "  backhand announce --to 239.220.221.20:4445 --contact 10.0.5.7:8080 \\\n"
+        "      --service www.example.com --workers 64");
+    return [options] { return announce(*options); };
+}
+
 // ---- all commands ----
 
 struct Command {
@@ -123,8 +247,10 @@ struct Command {
     std::function<int()> (*declare)(CLI::App& command);
 };
 
-constexpr std::array<Command, 1> commands = {{
+constexpr std::array<Command, 3> commands = {{
     {"status", "Show what a server knows of its cluster", declare_status},
+    {"watch", "Print what the servers of a cluster announce, as lines of JSON", declare_watch},
+    {"announce", "Make a machine without httpd a server of the cluster", declare_announce},
 }};
 
 int run(int argc, char** argv) {
@@ -143,7 +269,9 @@ int run(int argc, char** argv) {
     } catch (const CLI::Success& asked_for_text) {
         return program.exit(asked_for_text);
     } catch (const CLI::ParseError& error) {
-        return complain(error.what() + std::string{" (see backhand --help)"}, exit_usage);
+        const auto chosen = program.get_subcommands();
+        const std::string name = chosen.empty() ? "" : " " + chosen.front()->get_name();
+        return complain(error.what() + (" (see backhand" + name + " --help)"), exit_usage);
     }
 
     for (const auto& [app, run_command] : declared) {

@@ -22,7 +22,6 @@ namespace backhand {
 // A cache line, which only one process writes to.
 struct alignas(64) ChildCell {
     std::atomic<std::int32_t> pid{0};  // 0: free
-    std::atomic<std::uint32_t> stopping{0};
 
     // In progress.
     std::atomic<std::uint32_t> serving{0};
@@ -124,9 +123,6 @@ public:
     InFlight exact() const;
 
     Served served() const;
-
-    // A child has said that it takes no more requests.
-    bool any_stopping() const;
 
     // ---- the moderator ----
 

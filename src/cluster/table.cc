@@ -19,7 +19,7 @@ namespace backhand {
 namespace {
 
 constexpr std::size_t cache_line_bytes = 64;
-constexpr std::uint64_t magic = 0x42414B4348414E44U;  // "BACKHAND"
+constexpr std::uint64_t magic = 0x4241434B48414E44U;  // "BACKHAND"
 
 // A slot whose server has been silent for this long may be given to another.
 constexpr Nanoseconds slot_reuse_after = std::chrono::seconds{30};
@@ -87,6 +87,7 @@ struct ClusterTable::Header {
     pthread_mutex_t writing;  // held by the writer for as long as it writes
     std::atomic<std::uint64_t> writer_epoch;
     std::atomic<std::uint64_t> writer_seen_at;
+    std::atomic<std::uint64_t> child_stopped_at;
     std::atomic<std::uint64_t> boot_id;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
@@ -155,6 +156,14 @@ ChildCells ClusterTable::cells() const {
     return {{reinterpret_cast<ChildCell*>(base), header_->cells_max},
             header_->cells_used,
             header_->in_flight};
+}
+
+void ClusterTable::child_stops(MonotonicTime now) const {
+    header_->child_stopped_at.store(now, std::memory_order_relaxed);
+}
+
+MonotonicTime ClusterTable::child_stopped_at() const {
+    return header_->child_stopped_at.load(std::memory_order_relaxed);
 }
 
 LatencyByLoad& ClusterTable::latency() const {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -171,6 +173,19 @@ std::size_t sites_that_fit(const Instance& instance) {
     return announced.services_count;
 }
 
+// Self stays below a number of other requests in progress.
+std::uint32_t idle_limit(const server_rec* main_server) {
+    double below = std::numeric_limits<std::int32_t>::max();
+    for (const server_rec* server = main_server; server != nullptr; server = server->next) {
+        for (const WrittenChain& written : server_config(server).chains) {
+            if (!written.chain->is_off()) {
+                below = std::min(below, written.chain->self_stays_below());
+            }
+        }
+    }
+    return static_cast<std::uint32_t>(std::ceil(below));
+}
+
 void warn_of_traps(const Instance& instance) {
     if (instance.settings().accept.empty()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
@@ -268,6 +283,7 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     instance.own_endpoints = listening_endpoints();
     fill_self(instance, *contact);
     collect_services(instance);
+    instance.idle_up_to = idle_limit(main_server);
     warn_of_traps(instance);
     return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
 }
@@ -375,8 +391,8 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
 
 void note_stopping_child(apr_pool_t*, int) {
     Instance* const instance = server_config(ap_server_conf).instance;
-    if (instance != nullptr && instance->child && instance->child->tally) {
-        instance->child->tally.cell->stopping.store(1, std::memory_order_relaxed);
+    if (instance != nullptr) {
+        instance->table.child_stops(monotonic_now());
     }
 }
 

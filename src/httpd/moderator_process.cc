@@ -116,7 +116,7 @@ Milliseconds pause_after(int failures) {
                          : pause_first * (1 << std::min(failures - 1, doublings_max));
 }
 
-[[noreturn]] void live_as_moderator(Instance& instance) {
+[[noreturn]] void live_as_moderator(Instance& instance, pid_t parent) {
     ::prctl(PR_SET_NAME, process_name);
     forget_parents_signals();
     raise_descriptor_limit();
@@ -126,6 +126,9 @@ Milliseconds pause_after(int failures) {
     }
     // After the change of user, which clears it.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) {
+        ::_exit(0);  // it died before it could be said
+    }
     std::this_thread::sleep_for(pause_after(instance.moderator_failures));
 
     ModeratorSettings settings;
@@ -153,6 +156,7 @@ Milliseconds pause_after(int failures) {
 void on_moderator_event(int reason, void* data, int) noexcept;
 
 bool fork_moderator(Instance& instance) {
+    const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, instance.main_server,
@@ -160,7 +164,7 @@ bool fork_moderator(Instance& instance) {
         return false;
     }
     if (pid == 0) {
-        live_as_moderator(instance);
+        live_as_moderator(instance, parent);
     }
     instance.moderator.pid = pid;
     instance.moderator_started_at = monotonic_now();

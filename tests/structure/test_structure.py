@@ -21,7 +21,7 @@ ARROWS = {
     "moderator": {"base", "cluster", "measure", "announce", "decide", "forward", "report"},
     "httpd": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator",
               "backhand"},
-    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report"},
+    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator"},
 }
 
 SOURCES = sorted(path for pattern in ("*.h", "*.cc") for path in SOURCE.rglob(pattern))
