@@ -441,6 +441,15 @@ class Cluster:
                        lambda viewer=viewer: _all_are_ready(viewer.report(), members))
         return self
 
+    def wait_until_ok(self, servers=None):
+        """Waits until each of the servers sees all others as ones to send requests to, and so proven."""
+        members = servers or self.servers
+        for viewer in members:
+            others = {other.contact: "ok" for other in members if other is not viewer}
+            wait_until(lambda viewer=viewer: f"{viewer} sees {members}: {viewer.report()}",
+                       lambda viewer=viewer, others=others: others.items() <= viewer.states().items())
+        return self
+
 
 def _all_are_ready(report, members):
     # Two, because of a server's running workers half may wait for peers: with one, it forwards nothing.

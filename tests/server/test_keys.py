@@ -1,12 +1,9 @@
 """BackhandKey: servers that hold the same key make up a cluster, whoever else speaks on the network.
 
-Keys that could be known to others are refused; keys are changed while clients are served; and a
-server proves that it holds one to whoever may ask, and to nobody else. wire.py computes what a
-holder of a key computes.
+Keys that could be known to others are refused, and a key is changed while clients are served.
 """
 
 import os
-import re
 import shutil
 import signal
 import threading
@@ -14,16 +11,12 @@ import threading
 import pytest
 
 import wire
-from client import Connection, fetch, new_token, request
+from client import fetch, new_token
+from forgers import assert_at_most_one_a_second
 from hammer import Hammer
-from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster, write_key_file
+from httpd import FORWARD_ALWAYS, Cluster, write_key_file
 from processes import wait_until
-from wire import Key, new_secret
-
-ACCEPTED = "127.0.1.60"
-STRANGER = "127.0.9.9"
-
-DAY_S = 86_400
+from wire import Key, new_secret, other_secret
 
 SECRET = "This-is-the-secret-that-no-log-may-show-0123456789"
 
@@ -184,7 +177,7 @@ def test_a_relative_path_begins_at_the_server_root(server):
     assert_is_refused(server, f"{server.folder}/keys/cluster")
 
 
-@pytest.mark.parametrize("section", [f'VirtualHost *:1', 'Location "/"', 'Directory "/"', 'Files "x"'])
+@pytest.mark.parametrize("section", ["VirtualHost *:1", 'Location "/"', 'Directory "/"', 'Files "x"'])
 def test_a_key_for_less_than_the_whole_server_is_refused(server, section):
     server.server_lines = f"<{section}>\nBackhandKey /etc/backhand.key\n</{section.split()[0]}>"
 
@@ -221,16 +214,8 @@ KEY = new_secret()
 SECOND_KEY = new_secret()
 
 
-def other_secret(same_id):
-    """A key that is called by the same number as KEY, or by another."""
-    while True:
-        secret = new_secret()
-        if (Key(secret).id == Key(KEY).id) == same_id:
-            return secret
-
-
-OTHER_ID = other_secret(same_id=False)
-SAME_ID = other_secret(same_id=True)
+OTHER_ID = other_secret(KEY, same_id=False)
+SAME_ID = other_secret(KEY, same_id=True)
 
 # Servers 1 to 3 hold the cluster's key, 4 none, 5 and 6 one of their own.
 KEYS = {1: [KEY], 2: [KEY, SECOND_KEY], 3: [KEY], 4: [], 5: [OTHER_ID], 6: [SAME_ID]}
@@ -240,16 +225,7 @@ KEYS = {1: [KEY], 2: [KEY, SECOND_KEY], 3: [KEY], 4: [], 5: [OTHER_ID], 6: [SAME
 def mixed():
     with Cluster("event", size=6, keys=KEYS.get, chain="Backhand byAge 60\nBackhand byRandom\nBackhand removeSelf",
                  workers=8, plain_too=True) as running:
-        wait_until_members_are_ok(running.servers[:3])
-        yield running
-
-
-def wait_until_members_are_ok(members):
-    """Waits until each sees each of the others, and nobody else, as a server to send requests to."""
-    for viewer in members:
-        expected = {other.contact: "ok" for other in members if other is not viewer}
-        wait_until(lambda viewer=viewer, expected=expected: f"{viewer} sees {expected}: {viewer.report()}",
-                   lambda viewer=viewer, expected=expected: viewer.states() == expected)
+        yield running.wait_until_ok(running.servers[:3])
 
 
 def test_servers_with_the_same_key_are_proven_and_ok_to_each_other(mixed):
@@ -306,7 +282,7 @@ def test_news_come_with_responses_when_announcements_do_not(mixed):
         finally:
             os.kill(moderator, signal.SIGCONT)
     assert clients.failures == []
-    wait_until_members_are_ok(mixed.servers[:3])
+    mixed.wait_until_ok(mixed.servers[:3])
 
 
 def test_servers_that_share_no_key_never_hear_of_each_other(mixed):
@@ -365,20 +341,12 @@ def test_a_request_that_a_stranger_forwards_is_not_believed(mixed):
 def test_the_log_tells_of_dropped_announcements_at_most_once_a_second(mixed):
     for server in mixed.servers:
         lines = wait_until("the log tells of them", lambda server=server: telling_lines(server, 3))
-        # A line may be written a moment after its second, but not every line.
-        for before, line in zip(lines, lines[2:]):
-            assert (moment_of(line) - moment_of(before)) % DAY_S > 1.0, lines
+        assert_at_most_one_a_second(lines)
 
 
 def telling_lines(server, count):
     lines = [line for line in server.error_log().splitlines() if "dropped announcements" in line]
     return lines if len(lines) >= count else None
-
-
-def moment_of(line):
-    """When a line of the error log was written, in seconds."""
-    hours, minutes, seconds = re.search(r" (\d\d):(\d\d):(\d\d\.\d+) ", line).groups()
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def test_no_file_that_a_server_writes_has_a_key_in_it(mixed):
@@ -424,14 +392,14 @@ class Observer:
 def test_a_key_is_changed_while_clients_are_served_and_no_server_is_missed():
     old, new = new_secret(), new_secret()
     with Cluster("event", size=3, keys=[old], chain=FORWARD_ALWAYS) as cluster:
-        wait_until_members_are_ok(cluster.servers)
+        cluster.wait_until_ok()
         with Hammer(cluster.servers, {"/small.html": None}) as clients, Observer(cluster.servers) as observer:
             for secrets in ([old, new], [new, old], [new]):
                 for server in cluster.servers:
                     server.hold_keys(*secrets)
                     server.write_configuration()
                     server.restart_gracefully()
-                    wait_until_members_are_ok(cluster.servers)
+                    cluster.wait_until_ok()
                     assert_all_forward(cluster.servers, clients)
         assert clients.failures == []
         assert observer.reports > 0
@@ -439,7 +407,7 @@ def test_a_key_is_changed_while_clients_are_served_and_no_server_is_missed():
         assert observer.found <= {"silent"}
 
         for server in cluster.servers:
-            announcement, = wire.overheard(cluster, server)
+            announcement = wire.overheard(cluster, server)
             assert wire.read_datagram(announcement, Key(new)).fields["contact"] == server.contact
             with pytest.raises(ValueError):
                 wire.read_datagram(announcement, Key(old))
@@ -463,179 +431,3 @@ def test_a_restart_with_a_bad_key_is_prevented_by_the_configuration_test():
         assert status != 0
         assert "BackhandKey" in said and str(server.key_files[0]) in said
         assert fetch(server).status == 200
-
-
-# ---- the challenge ----
-
-CLOSED = {
-    "to all": """
-<Location "/">
-    Require all denied
-</Location>
-""",
-    "to whoever knows no password": """
-<Location "/">
-    AuthType Basic
-    AuthName "nobody"
-    AuthUserFile "${SITE}/users"
-    Require valid-user
-</Location>
-""",
-    "to whoever comes without TLS": """
-RewriteEngine On
-RewriteRule "^" "https://www.backhand.test%{REQUEST_URI}" [R=301,L]
-Redirect permanent "/" "https://www.backhand.test/"
-""",
-}
-
-MPM_OF = dict(zip(CLOSED, MPMS))
-
-
-@pytest.fixture(scope="module", params=MPMS)
-def asked(request):
-    """One server that holds keys, and one that has never heard of them."""
-    with Cluster(request.param, size=1, keys=[KEY, SECOND_KEY], chain=SERVE_HERE, plain_too=True) as running:
-        yield running.servers[0]
-
-
-def ask(server, value, source=ACCEPTED, target=wire.CHALLENGE_PATH):
-    fields = [] if value is None else [f"{wire.CHALLENGE_FIELD}: {value}"]
-    return fetch(server, target, *fields, source=source)
-
-
-def name_of(server):
-    return wait_until("the moderator has measured for the first time", lambda: server.report()["self"])
-
-
-@pytest.mark.parametrize("secret", [KEY, SECOND_KEY], ids=["the key that signs", "the key that is accepted"])
-def test_a_right_question_is_answered_with_a_proof(asked, secret):
-    name, answers = name_of(asked), []
-    for _ in range(2):
-        nonce = wire.new_nonce()
-        response = ask(asked, wire.question(Key(secret), asked.contact, nonce))
-        assert response.status == 200
-        assert response.framing == "length"
-        assert response.field("Cache-Control") == "no-store"
-        answers.append(wire.read_answer(response.text, Key(KEY), nonce, asked.contact, name))
-
-    report = asked.report()
-    assert [str(answer.boot_id) for answer in answers] == [report["boot_id"]] * 2
-    assert answers[0].measurement < answers[1].measurement
-    assert 0 <= answers[0].workers_idle <= asked.cluster.workers
-
-
-def test_an_answer_is_good_for_its_own_question_only(asked):
-    nonce, name = wire.new_nonce(), name_of(asked)
-    body = ask(asked, wire.question(Key(KEY), asked.contact, nonce)).text
-    wire.read_answer(body, Key(KEY), nonce, asked.contact, name)
-
-    for other in [(body, Key(SECOND_KEY), nonce, asked.contact, name),
-                  (body, Key(KEY), wire.new_nonce(), asked.contact, name),
-                  (body, Key(KEY), nonce, "127.0.1.2:80", name),
-                  (body, Key(KEY), nonce, asked.contact, "another")]:
-        with pytest.raises(ValueError):
-            wire.read_answer(*other)
-
-
-NONCE = "00112233445566778899aabbccddeeff"
-RIGHT, STRANGE = Key(KEY), Key(OTHER_ID)
-
-
-def signed(message, purpose=wire.CHALLENGE, key=RIGHT):
-    return f"{key.id} {NONCE} {key.tag(purpose, message.encode()).hex()}"
-
-
-# Each a value of the field, for a server at this contact.
-WRONG_QUESTIONS = {
-    "none": lambda contact: None,
-    "an empty one": lambda contact: "",
-    "words": lambda contact: "who are you",
-    "a tampered nonce": lambda contact: wire.question(RIGHT, contact, NONCE).replace("0011", "1100"),
-    "a tampered tag": lambda contact: wire.question(RIGHT, contact, NONCE)[:-2] + "zz",
-    "another tag": lambda contact: f"{RIGHT.id} {NONCE} {'00' * 16}",
-    "half a tag": lambda contact: wire.question(RIGHT, contact, NONCE)[:-16],
-    "a tag and a half": lambda contact: wire.question(RIGHT, contact, NONCE) + "00" * 8,
-    "another contact": lambda contact: wire.question(RIGHT, "127.0.1.2:80", NONCE),
-    "another port": lambda contact: wire.question(RIGHT, contact + "0", NONCE),
-    "another key": lambda contact: wire.question(STRANGE, contact, NONCE),
-    "another key under this one's number": lambda contact: wire.question(Key(SAME_ID), contact, NONCE),
-    "another number": lambda contact: wire.question(RIGHT, contact, NONCE).replace(f"{RIGHT.id} ", "0 ", 1),
-    "a number too large": lambda contact: wire.question(RIGHT, contact, NONCE).replace(" ", "000 ", 1),
-    "for announcements": lambda contact: signed(f"ask\n{NONCE}\n{contact}\n", wire.ANNOUNCEMENT),
-    "an answer": lambda contact: signed(f"answer\n{NONCE}\n{contact}\n"),
-    "two spaces": lambda contact: wire.question(RIGHT, contact, NONCE).replace(" ", "  "),
-    "more behind": lambda contact: wire.question(RIGHT, contact, NONCE) + " more",
-    "very much": lambda contact: "1 " * 4000,
-}
-
-
-@pytest.mark.parametrize("name", WRONG_QUESTIONS)
-def test_a_wrong_question_gets_what_httpd_says_of_any_page_that_is_not_there(asked, name):
-    value = WRONG_QUESTIONS[name](asked.contact)
-
-    assert_is_answered_as_by_plain_httpd(asked, value)
-
-
-def test_a_right_question_of_a_stranger_gets_the_same(asked):
-    assert_is_answered_as_by_plain_httpd(asked, wire.question(RIGHT, asked.contact, NONCE), source=STRANGER)
-
-
-@pytest.mark.parametrize("target", ["/.well-known/", "/.well-known/backhand/", "/.well-known/Backhand",
-                                    "/.well-known/backhand.html", "/small.html/../.well-known/backhand.bak"])
-def test_a_right_question_elsewhere_gets_the_same(asked, target):
-    assert_is_answered_as_by_plain_httpd(asked, wire.question(RIGHT, asked.contact, NONCE), target=target)
-
-
-def assert_is_answered_as_by_plain_httpd(server, value, **how):
-    plain = server.cluster.plain
-    answered, expected = server.counters()["challenges_answered"], ask(plain, value, **how)
-    response = ask(server, value, **how)
-
-    assert expected.status == 404
-    assert response.status_line == expected.status_line
-    assert response.body == expected.body
-    assert [name for name, _ in response.fields] == [name for name, _ in expected.fields]
-    assert server.counters()["challenges_answered"] == answered
-
-
-def test_wrong_questions_are_counted_and_nothing_is_logged_of_them(asked):
-    before, said = asked.counters(), asked.error_log()
-    for name, wrong in WRONG_QUESTIONS.items():
-        ask(asked, wrong(asked.contact))
-    after = asked.counters()
-
-    assert after["challenges_refused"] - before["challenges_refused"] == len(WRONG_QUESTIONS) - 1
-    assert after["challenges_answered"] == before["challenges_answered"]
-    assert asked.error_log() == said
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_a_question_with_a_body_leaves_the_connection_in_order(asked, method):
-    field = f"{wire.CHALLENGE_FIELD}: {wire.question(RIGHT, asked.contact, NONCE)}"
-    with Connection(asked.address, asked.port, source=ACCEPTED) as connection:
-        connection.send(request(wire.CHALLENGE_PATH, field, method=method, body=b"x" * 100_000))
-        connection.response(method)
-        connection.send(request("/small.html"))
-        assert connection.response().status == 200
-
-
-def test_a_server_without_keys_answers_no_question():
-    with Cluster("event", size=1) as cluster:
-        server, = cluster.servers
-        assert ask(server, wire.question(RIGHT, server.contact, NONCE)).status == 404
-
-
-@pytest.mark.parametrize("closed", CLOSED)
-def test_a_server_proves_itself_however_closed_its_site_is(closed):
-    with Cluster(MPM_OF[closed], size=1, keys=[KEY]) as cluster:
-        server, = cluster.servers
-        name = name_of(server)
-        server.site_lines += CLOSED[closed]
-        server.write_configuration()
-        server.restart()
-        wait_until("the site is closed", lambda: fetch(server).status != 200)
-
-        nonce = wire.new_nonce()
-        response = ask(server, wire.question(RIGHT, server.contact, nonce))
-        assert response.status == 200
-        wire.read_answer(response.text, RIGHT, nonce, server.contact, name)

@@ -38,6 +38,14 @@ def new_secret():
     return secrets.token_hex(32)
 
 
+def other_secret(secret, same_id):
+    """Another key, which is called by the same number or by another."""
+    while True:
+        other = new_secret()
+        if (Key(other).id == Key(secret).id) == same_id:
+            return other
+
+
 class Key:
     """What a key file's line stands for: a number to call it by, and a key for each purpose."""
 
@@ -274,7 +282,11 @@ class Listener:
                 return received
 
 
-def overheard(cluster, server, count=1):
-    """So many announcements of one server, as they came."""
+def overheard(cluster, server):
+    """An announcement of one server, as it came."""
+    return overheard_many(cluster, server, 1)[0]
+
+
+def overheard_many(cluster, server, count):
     with Listener(cluster) as listener:
         return [listener.next_from(server) for _ in range(count)]
