@@ -21,7 +21,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import client
-from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until
+from processes import Timeout, children_of, family_of, kill_at_once, name_of, threads_of, wait_until
 
 HERE = Path(__file__).resolve().parent
 BUILD = Path(os.environ.get("BACKHAND_BUILD", HERE.parents[1] / "build" / "release")).resolve()
@@ -239,6 +239,10 @@ Include {HERE}/conf/site.conf
         self.kill()
         return left
 
+    def stop_gracefully(self):
+        """Asks it to stop as `apachectl graceful-stop` does; stop() then waits for its end."""
+        os.kill(self.pid, signal.SIGWINCH)
+
     def kill(self):
         """The machine's power goes: parent, children, moderator and scripts die at once."""
         kill_at_once(self.pid)
@@ -277,6 +281,10 @@ Include {HERE}/conf/site.conf
     def workers(self):
         """The httpd children: those that serve, and the CGI daemon where there is one."""
         return [pid for pid in children_of(self.pid) if name_of(pid) == "apache2"]
+
+    def serving_children(self):
+        """The httpd children without the CGI daemon, which has one thread where they have many."""
+        return [pid for pid in self.workers() if self.mpm == "prefork" or threads_of(pid) > 1]
 
     # What it says
 
