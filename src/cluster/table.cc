@@ -72,6 +72,15 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
     std::atomic<std::uint32_t> proven;
+
+    // Another server, or another start of the same one: what we observed of it is void.
+    void begin_boot(std::uint64_t its_boot_id) {
+        boot_id.store(its_boot_id, std::memory_order_relaxed);
+        ejected_until.store(0, std::memory_order_relaxed);
+        failures.store(0, std::memory_order_relaxed);
+        pooled.store(0, std::memory_order_relaxed);
+        fresh.store(0, std::memory_order_relaxed);
+    }
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -256,12 +265,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     }
     const bool same_server = entry.identity.load(std::memory_order_relaxed) == identity;
     if (!same_server || load.boot_id != boot_before) {
-        // Another server, or another start of the same one: what we observed of it is void.
-        target.boot_id.store(load.boot_id, std::memory_order_relaxed);
-        target.ejected_until.store(0, std::memory_order_relaxed);
-        target.failures.store(0, std::memory_order_relaxed);
-        target.pooled.store(0, std::memory_order_relaxed);
-        target.fresh.store(0, std::memory_order_relaxed);
+        target.begin_boot(load.boot_id);
     }
     if (!same_server) {
         target.proven.store(0, std::memory_order_relaxed);
@@ -297,7 +301,7 @@ bool ClusterTable::prove(std::uint32_t slot_index, const Endpoint& contact, std:
     }
     if (boot_id > boot_heard) {
         // What was heard is a replay from an earlier life.  Nothing up to now counts any more.
-        target.boot_id.store(boot_id, std::memory_order_relaxed);
+        target.begin_boot(boot_id);
         target.measurement.store(measurement, std::memory_order_relaxed);
         return false;
     }
