@@ -24,13 +24,12 @@ suite() {
     if "$@"; then count "$name" 1 0; else count "$name" 0 1; fi
 }
 
-# pytest_suite NAME FOLDER
+# pytest_suite NAME FOLDER [OPTION...]: with Debian's own python, which has Debian's pytest.
 pytest_suite() {
     local results
     results=$(mktemp)
     echo "==> $1"
-    # Debian's own python: it has Debian's pytest.
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" "$2" || true
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" "${@:2}" || true
     read -r tests errors < <(/usr/bin/python3 - "$results" <<'PY'
 import sys, xml.etree.ElementTree as tree
 try:
@@ -77,11 +76,13 @@ fuzz() {
 mkdir -p build
 suite "release build" build release
 pytest_suite "structure of the tree" tests/structure
-pytest_suite "whole servers" tests/server
+# The servers wait more than they compute.
+pytest_suite "whole servers" tests/server -n 4 --dist loadscope
 suite "build with sanitizers" build dev
 unit_tests dev
 suite "fuzzer build" build fuzz
 suite "datagram fuzzer, 30 s" fuzz datagram 30
+suite "challenge fuzzer, 10 s" fuzz challenge 10
 suite "response fuzzer, 10 s" fuzz response 10
 
 echo "$passed passed, $failed failed"

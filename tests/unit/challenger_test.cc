@@ -22,6 +22,8 @@
 namespace backhand {
 namespace {
 
+constexpr std::uint64_t first_boot = 1;
+
 using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -39,7 +41,7 @@ struct AChallenger : testing::Test {
                 serve(*conversation);
             }
         });
-        ASSERT_TRUE(challenger.ask(server.contact(), name, monotonic_now()));
+        ASSERT_TRUE(challenger.ask(server.contact(), name, first_boot, monotonic_now()));
         run();
     }
 
@@ -100,8 +102,7 @@ TEST_F(AChallenger, IsPassedByTheRightAnswerHoweverItIsCutUp) {
 
 TEST_F(AChallenger, AsksAsAMemberDoes) {
     ask_and([this](Conversation& asked) {
-        EXPECT_THAT(asked.request(), StartsWith("GET /.well-known/backhand HTTP/1.1\r\nHost: " +
-                                                server.contact().to_string() + "\r\n"));
+        EXPECT_THAT(asked.request(), StartsWith("GET /.well-known/backhand HTTP/1.0\r\n"));
         EXPECT_EQ(asked.asker(), *IpAddress::parse(loopback));
     });
 }
@@ -117,7 +118,7 @@ TEST_F(AChallenger, AsksFromTheAddressThatMembersKnow) {
                 asker = conversation->asker();
             }
         });
-        ASSERT_TRUE(elsewhere.ask(server.contact(), "web2", monotonic_now()));
+        ASSERT_TRUE(elsewhere.ask(server.contact(), "web2", first_boot, monotonic_now()));
         run();
     }
 
@@ -233,7 +234,7 @@ TEST_F(AChallenger, IsNotPassedWhereNobodyListens) {
                      [](const Endpoint&, const ChallengeAnswer&) {},
                      [&why](const Endpoint&, const std::string& its_why) { why = its_why; }};
 
-    ASSERT_TRUE(other.ask(nobody, "web2", monotonic_now()));
+    ASSERT_TRUE(other.ask(nobody, "web2", first_boot, monotonic_now()));
     run();
 
     EXPECT_EQ(why, "Connection refused");
@@ -291,9 +292,9 @@ TEST_F(AChallenger, AsksAContactOnceAtATime) {
             conversation->answer("200 OK", right_answer(*conversation, keys));
         }
     });
-    EXPECT_TRUE(challenger.ask(server.contact(), "web2", monotonic_now()));
-    EXPECT_FALSE(challenger.ask(server.contact(), "web2", monotonic_now()));
-    EXPECT_FALSE(challenger.ask(server.contact(), "web3", monotonic_now()));
+    EXPECT_TRUE(challenger.ask(server.contact(), "web2", first_boot, monotonic_now()));
+    EXPECT_FALSE(challenger.ask(server.contact(), "web2", first_boot, monotonic_now()));
+    EXPECT_FALSE(challenger.ask(server.contact(), "web3", first_boot, monotonic_now()));
     run();
     EXPECT_EQ(passed.size(), 2U);
 }
@@ -315,10 +316,10 @@ TEST_F(AChallenger, AsksEverMoreRarelyWhoHasNotPassed) {
     for (const int pause_ms : {250, 500, 1'000, 2'000, 4'000, 8'000, 16'000, 32'000, 32'000}) {
         const MonotonicTime pause = nanoseconds_in(milliseconds{pause_ms});
         const MonotonicTime before = monotonic_now();
-        ASSERT_TRUE(other.ask(nobody, "web2", now));
+        ASSERT_TRUE(other.ask(nobody, "web2", first_boot, now));
         run();
 
-        EXPECT_FALSE(other.ask(nobody, "web2", before + pause - 1)) << pause_ms;
+        EXPECT_FALSE(other.ask(nobody, "web2", first_boot, before + pause - 1)) << pause_ms;
         now = monotonic_now() + pause;
     }
 }
@@ -335,13 +336,13 @@ TEST_F(AChallenger, AsksThirtyTwoAtATime) {
         [&](const Endpoint& asked, const std::string&) { given_up.push_back(asked); });
 
     for (int number = 1; number <= 32; ++number) {
-        EXPECT_TRUE(many->ask(contact(number), "web2", monotonic_now())) << number;
+        EXPECT_TRUE(many->ask(contact(number), "web2", first_boot, monotonic_now())) << number;
     }
-    EXPECT_FALSE(many->ask(contact(33), "web2", monotonic_now()));
+    EXPECT_FALSE(many->ask(contact(33), "web2", first_boot, monotonic_now()));
 
     run();
     EXPECT_EQ(given_up.size(), 32U);
-    EXPECT_TRUE(many->ask(contact(33), "web2", monotonic_now()));
+    EXPECT_TRUE(many->ask(contact(33), "web2", first_boot, monotonic_now()));
 }
 
 // As a moderator does that is told to stop.
@@ -350,7 +351,7 @@ TEST_F(AChallenger, MayGoWhileItsQuestionsAreOpen) {
         loop, keys, *IpAddress::parse(loopback),
         [](const Endpoint&, const ChallengeAnswer&) { FAIL(); },
         [](const Endpoint&, const std::string&) { FAIL(); });
-    ASSERT_TRUE(leaver->ask(server.contact(), "web2", monotonic_now()));
+    ASSERT_TRUE(leaver->ask(server.contact(), "web2", first_boot, monotonic_now()));
     loop.poll();
 
     leaver.reset();

@@ -86,17 +86,6 @@ TEST_F(ACell, IsNotAddedUpBeforeAChildHasClaimedIt) {
     EXPECT_EQ(cells.served().count, 0U);
 }
 
-TEST_F(ACell, SaysThatItsChildStopsUntilTheChildIsGone) {
-    const ChildTally tally = cells.claim(100);
-    EXPECT_FALSE(cells.any_stopping());
-
-    tally.cell->stopping = 1;
-    EXPECT_TRUE(cells.any_stopping());
-
-    cells.release(100);
-    EXPECT_FALSE(cells.any_stopping());
-}
-
 // ---- requests in progress ----
 
 struct RequestsInProgress : CellsTest {

@@ -424,20 +424,6 @@ TEST(TheBodyOfADatagram, MayHaveFieldsNobodyKnowsYet) {
     }
 }
 
-TEST(TheBodyOfADatagram, MayNestAsDeepAsItHasRoom) {
-    // {"name": "a", "contact": "10.0.0.1:80", "x": [[[...]]]}
-    Bytes body = Json::to_cbor(map_with("x", 0));
-    body.pop_back();
-    const std::size_t depth = datagram_bytes_max - datagram_header_bytes - body.size() - 1;
-    body.insert(body.end(), depth, 0x81);
-    body.push_back(0x00);
-
-    const Bytes datagram = with_body(body);
-
-    EXPECT_EQ(datagram.size(), datagram_bytes_max);
-    EXPECT_EQ(fault_of(datagram), std::nullopt);
-}
-
 // ---- fields of a wrong type ----
 
 TEST(AField, OfANumberIsMalformedAsAnythingElse) {

@@ -359,7 +359,7 @@ TEST_F(AModerator, SaysThatTheServerIsLeavingWhenItIsTold) {
 TEST_F(AModerator, SaysItWhileHttpdServesItsLastRequests) {
     std::ofstream{pid_file()} << "1\n";
     await_announcements(50);
-    table->cells().claim(100).cell->stopping = 1;
+    table->child_stops(monotonic_now());
 
     std::filesystem::remove(pid_file());
 
@@ -384,7 +384,7 @@ TEST_F(AModerator, DoesNotSayItForAMissingFileAlone) {
 TEST_F(AModerator, DoesNotSayItForAStoppingChildAlone) {
     std::ofstream{pid_file()} << "1\n";
     await_announcements(50);
-    table->cells().claim(100).cell->stopping = 1;
+    table->child_stops(monotonic_now());
     forget_announcements();
 
     for (int heard = 0; heard < 50; ++heard) {

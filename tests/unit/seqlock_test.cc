@@ -168,8 +168,8 @@ struct AWriterKilledAtAnyInstruction : testing::Test {
             shared->lock.write(Telltale::of(++number));
             shared->written.store(number);
             for (std::uint32_t looks = random.below(10); looks > 0; --looks) {
-                Telltale value;
-                shared->lock.read(value);
+                Telltale seen;
+                shared->lock.read(seen);
             }
         }
     }

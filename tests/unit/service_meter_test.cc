@@ -57,7 +57,7 @@ TEST_F(AServiceMeter, KnowsNothingAtFirst) {
 
 // A moderator that was started anew finds the sums of hours.
 TEST_F(AServiceMeter, LearnsNothingFromWhatWasBeforeItsFirstLook) {
-    served = {.count = 1'000'000, .took_us = 1'000'000'000, .errors = 500'000};
+    served = {.count = 1'000'000, .errors = 500'000, .took_us = 1'000'000'000};
 
     look();
     EXPECT_EQ(load.request_rate_millihertz, 0U);
@@ -219,10 +219,10 @@ TEST_F(AServiceMeter, AgesTheLatenciesOnceASecond) {
 // ---- another table ----
 
 TEST_F(AServiceMeter, GoesOnWithATableBegunAnew) {
-    served = {.count = 1'000'000, .took_us = 1'000'000'000'000, .errors = 1'000};
+    served = {.count = 1'000'000, .errors = 1'000, .took_us = 1'000'000'000'000};
     look();
 
-    served = {.count = 10, .took_us = 10 * 3'000, .errors = 5};
+    served = {.count = 10, .errors = 5, .took_us = 5 * 3'000};
     now += nanoseconds_in(milliseconds{100});
     look();
 
