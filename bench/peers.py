@@ -13,9 +13,14 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from datagram import announcement, report_body
 from lifetime import die_with_the_parent
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "server"))
+
+import wire  # noqa: E402
 
 SOURCE = "127.0.2.1"
 SITE = "www.backhand.test"
@@ -34,7 +39,7 @@ def announce(count, rate_each, group, port):
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
         sender.connect((group, port))
         interval_ms = max(1, round(1000 / rate_each))
-        bodies = [report_body(f"peer{number:04}", contact(number), [SITE], interval_ms=interval_ms)
+        bodies = [wire.cbor(wire.report(f"peer{number:04}", contact(number), [SITE], interval_ms=interval_ms))
                   for number in range(count)]
         boot_id = time.time_ns() // 1_000_000
         pause_s = 1 / (count * rate_each)
@@ -43,7 +48,7 @@ def announce(count, rate_each, group, port):
         while True:
             measurement += 1
             for body in bodies:
-                sender.send(announcement(body, boot_id, measurement))
+                sender.send(wire.datagram(body, boot_id, measurement))
                 due += pause_s
                 left_s = due - time.monotonic()
                 if left_s > 0:

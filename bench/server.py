@@ -4,7 +4,9 @@ It borrows from the whole-server tests what starts and ends processes; its confi
 because the tests' has many modules that a request would pay for.
 """
 
+import contextlib
 import json
+import contextlib
 import os
 import shutil
 import socket
@@ -141,6 +143,10 @@ class Server:
     def pid(self):
         return self._process.pid
 
+    def inside(self):
+        """Where the server runs, and its clients: this machine, as client.fetch() asks."""
+        return contextlib.nullcontext()
+
     @property
     def group(self):
         """The multicast group that this server alone has joined."""
@@ -159,6 +165,10 @@ class Server:
             return socket.create_connection((self.address, self.port), timeout=60)
         except OSError:
             return None
+
+    def inside(self):
+        """This server runs on the machine itself."""
+        return contextlib.nullcontext()
 
     def report(self):
         """What the module's report page says."""

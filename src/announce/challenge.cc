@@ -63,11 +63,11 @@ std::string answer_message(const Nonce& nonce, const Challenged& who, std::strin
 
 }  // namespace
 
-Nonce make_nonce() {
+std::optional<Nonce> make_nonce() {
     Nonce nonce{};
     // Up to 256 bytes it is neither interrupted nor short (getrandom(2)).
     if (::getrandom(nonce.data(), nonce.size(), 0) != static_cast<ssize_t>(nonce.size())) {
-        nonce = {};
+        return std::nullopt;
     }
     return nonce;
 }
@@ -79,10 +79,10 @@ std::string challenge_value(const Nonce& nonce, const Endpoint& contact, const K
 
 std::string challenge_request(const Nonce& nonce, const Endpoint& contact, const KeyRing& keys) {
     std::string request = "GET ";
-    request.append(challenge_path).append(" HTTP/1.1\r\nHost: ").append(contact.to_string());
-    request.append("\r\nUser-Agent: backhand/" BACKHAND_VERSION "\r\n").append(challenge_field);
-    request.append(": ").append(challenge_value(nonce, contact, keys));
-    return request.append("\r\nConnection: close\r\n\r\n");
+    request.append(challenge_path);
+    request.append(" HTTP/1.0\r\nUser-Agent: backhand/" BACKHAND_VERSION "\r\n");
+    request.append(challenge_field).append(": ").append(challenge_value(nonce, contact, keys));
+    return request.append("\r\n\r\n");
 }
 
 std::optional<Nonce> read_challenge(std::string_view value, const Endpoint& own_contact,

@@ -6,11 +6,13 @@
 // far its reports have come, signed too.  The last refuses replays: announcements recorded
 // before an answer are older than it says.
 //
-//   GET /.well-known/backhand HTTP/1.1
-//   Host: 10.0.5.2:80
+//   GET /.well-known/backhand HTTP/1.0
 //   Backhand-Challenge: <key id> <nonce> <tag>
 //
 //   backhand 1 <key id> <boot id> <measurement> <serving> <idle workers> <tag>
+//
+// HTTP/1.0, because it may be asked without a Host field: StrictHostCheck refuses those that name
+// no site, such as the contact.
 //
 // Nonces and tags in hexadecimal, numbers in decimal.  Signed are, each followed by a line feed, in
 // the question: "ask", nonce, contact; in the answer: "answer", nonce, contact, name, and the line
@@ -33,8 +35,8 @@ constexpr std::string_view challenge_field = "Backhand-Challenge";
 
 using Nonce = std::array<std::uint8_t, 16>;
 
-// From the kernel's generator.
-Nonce make_nonce();
+// From the kernel's generator; nullopt if it fails.
+std::optional<Nonce> make_nonce();
 
 // Who is asked.
 struct Challenged {

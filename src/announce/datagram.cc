@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <exception>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
 
+#include "announce/cbor.h"
 #include "cluster/report_fields.h"
 
 namespace backhand {
@@ -101,98 +101,33 @@ constexpr auto known_keys = [] {
     return keys;
 }();
 
-// Takes the map in piece by piece, as the library comes across it: building a tree of it first
-// would cost several times as much.  Every function returns whether to go on.
+// Takes the fields of the map into a report.
 class ReportReader {
 public:
     // `sites` takes the names in full, which the report does not; nullptr: nobody wants them.
-    ReportReader(ServerReport& report, std::vector<std::string>* sites)
-        : report_(report),
+    ReportReader(std::span<const std::uint8_t> body, ServerReport& report,
+                 std::vector<std::string>* sites)
+        : cbor_(body),
+          report_(report),
           sites_(sites) {}
 
-    // A name and a contact are what an announcement cannot do without.
-    bool complete() const { return named_ && contact_seen_; }
-
-    bool key(std::string& text) {
-        if (depth_ == 1) {
-            field_ = find(text);
+    // False: malformed, or without a name or a contact, which an announcement cannot do without.
+    bool read() {
+        const auto map = cbor_.next();
+        if (!map || map->kind != CborItem::Kind::map) {
+            return false;
         }
-        return true;
-    }
-
-    bool string(std::string& text) {
-        switch (depth_ == 1 ? field_.kind : KnownKey::Kind::skipped) {
-            case KnownKey::Kind::name:
-                report_.set_name(text);
-                return named_ = is_showable(text);
-            case KnownKey::Kind::contact:
-                return contact_seen_ = set_contact(text);
-            case KnownKey::Kind::services:
-            case KnownKey::Kind::number:
-            case KnownKey::Kind::flag:
-                return false;
-            case KnownKey::Kind::skipped:
+        for (std::uint64_t done = 0; map->open || done < map->number; ++done) {
+            const auto key = cbor_.next();
+            if (key && map->open && key->kind == CborItem::Kind::end) {
                 break;
+            }
+            if (!key || key->kind != CborItem::Kind::text || !read_value(find(key->text))) {
+                return false;
+            }
         }
-        const bool site = depth_ == 2 && field_.kind == KnownKey::Kind::services;
-        return !site || add_site(text);
+        return cbor_.at_end() && named_ && contact_seen_;
     }
-
-    bool number_unsigned(std::uint64_t value) {
-        if (!is_number_here()) {
-            return is_skipped();
-        }
-        const ReportField& field = report_fields[field_.index];
-        set_number(field, std::clamp(value, field.least, field.most), value);
-        return true;
-    }
-
-    // Negative ones; the others come as number_unsigned().
-    bool number_integer(std::int64_t value) { return number_float(static_cast<double>(value), ""); }
-
-    bool number_float(double value, const std::string&) {
-        if (!is_number_here()) {
-            return is_skipped();
-        }
-        const ReportField& field = report_fields[field_.index];
-        std::uint64_t possible = field.least;
-        if (value >= static_cast<double>(field.most)) {
-            possible = field.most;
-        } else if (value > static_cast<double>(field.least)) {  // which a NaN is not
-            possible = static_cast<std::uint64_t>(value);
-        }
-        field.set(report_.load, possible);
-        if (static_cast<double>(possible) != std::trunc(value)) {
-            report_.load.flags |= implausible;
-        }
-        return true;
-    }
-
-    bool boolean(bool value) {
-        if (depth_ != 1 || field_.kind != KnownKey::Kind::flag) {
-            return is_skipped();
-        }
-        if (value) {
-            report_.load.flags |= report_flags[field_.index].flag;
-        }
-        return true;
-    }
-
-    bool null() { return is_skipped(); }
-
-    bool binary(Json::binary_t&) { return is_skipped(); }
-
-    bool start_object(std::size_t) { return go_down(depth_ == 0); }
-
-    bool end_object() { return go_up(); }
-
-    bool start_array(std::size_t) {
-        return go_down(depth_ == 1 && field_.kind == KnownKey::Kind::services);
-    }
-
-    bool end_array() { return go_up(); }
-
-    bool parse_error(std::size_t, const std::string&, const std::exception&) { return false; }
 
 private:
     // Keys nearly always come in the alphabet's order: the next is looked at first.
@@ -210,57 +145,114 @@ private:
         return *found;
     }
 
-    bool set_contact(std::string_view text) {
-        const auto endpoint = Endpoint::parse(text);
-        if (!endpoint || endpoint->address.is_multicast() || endpoint->address.is_unspecified()) {
+    bool read_value(const KnownKey& key) {
+        const auto value = cbor_.next();
+        if (!value) {
             return false;
         }
-        report_.load.contact = *endpoint;
+        switch (key.kind) {
+            case KnownKey::Kind::name:
+                return set_name(*value);
+            case KnownKey::Kind::contact:
+                return set_contact(*value);
+            case KnownKey::Kind::services:
+                return read_services(*value);
+            case KnownKey::Kind::number:
+                return set_number(report_fields[key.index], *value);
+            case KnownKey::Kind::flag:
+                return set_flag(report_flags[key.index].flag, *value);
+            case KnownKey::Kind::skipped:
+                break;
+        }
+        return cbor_.skip(*value);
+    }
+
+    bool set_name(const CborItem& value) {
+        named_ = value.kind == CborItem::Kind::text && is_showable(value.text);
+        if (named_) {
+            report_.set_name(value.text);
+        }
+        return named_;
+    }
+
+    bool set_contact(const CborItem& value) {
+        const auto endpoint =
+            value.kind == CborItem::Kind::text ? Endpoint::parse(value.text) : std::nullopt;
+        contact_seen_ =
+            endpoint && !endpoint->address.is_multicast() && !endpoint->address.is_unspecified();
+        if (contact_seen_) {
+            report_.load.contact = *endpoint;
+        }
+        return contact_seen_;
+    }
+
+    bool read_services(const CborItem& list) {
+        if (list.kind != CborItem::Kind::list) {
+            return false;
+        }
+        for (std::uint64_t done = 0; list.open || done < list.number; ++done) {
+            const auto site = cbor_.next();
+            if (site && list.open && site->kind == CborItem::Kind::end) {
+                break;
+            }
+            if (!site || !add_site(*site)) {
+                return false;
+            }
+        }
         return true;
     }
 
-    bool add_site(const std::string& site) {
-        if (!is_showable(site) || !report_.add_service(site)) {
+    bool add_site(const CborItem& site) {
+        if (site.kind != CborItem::Kind::text || !is_showable(site.text) ||
+            !report_.add_service(site.text)) {
             return false;
         }
         if (sites_ != nullptr) {
-            sites_->push_back(site);
+            sites_->emplace_back(site.text);
         }
         return true;
     }
 
-    void set_number(const ReportField& field, std::uint64_t possible, std::uint64_t said) {
+    // Cut to what the field can be.
+    bool set_number(const ReportField& field, const CborItem& value) {
+        std::uint64_t possible = field.least;
+        bool as_said = false;
+        switch (value.kind) {
+            case CborItem::Kind::natural:
+                possible = std::clamp(value.number, field.least, field.most);
+                as_said = possible == value.number;
+                break;
+            case CborItem::Kind::negative:
+                break;
+            case CborItem::Kind::real:
+                if (value.real >= static_cast<double>(field.most)) {
+                    possible = field.most;
+                } else if (value.real > static_cast<double>(field.least)) {  // which a NaN is not
+                    possible = static_cast<std::uint64_t>(value.real);
+                }
+                as_said = static_cast<double>(possible) == std::trunc(value.real);
+                break;
+            default:
+                return false;
+        }
         field.set(report_.load, possible);
-        if (possible != said) {
+        if (!as_said) {
             report_.load.flags |= implausible;
         }
-    }
-
-    bool is_number_here() const { return depth_ == 1 && field_.kind == KnownKey::Kind::number; }
-
-    // A value that no known key wants: nothing but a map is expected at the top.  A list of sites
-    // holds nothing but names.
-    bool is_skipped() const {
-        return depth_ > 0 && field_.kind != KnownKey::Kind::services &&
-               (depth_ > 1 || field_.kind == KnownKey::Kind::skipped);
-    }
-
-    bool go_down(bool expected) {
-        const bool allowed = expected || is_skipped();
-        ++depth_;
-        return allowed;
-    }
-
-    bool go_up() {
-        --depth_;
         return true;
     }
 
+    bool set_flag(ServerFlag flag, const CborItem& value) {
+        if (value.number != 0) {
+            report_.load.flags |= flag;
+        }
+        return value.kind == CborItem::Kind::truth;
+    }
+
+    CborReader cbor_;
     ServerReport& report_;
     std::vector<std::string>* const sites_;
-    KnownKey field_;        // whose value comes next
     std::size_t next_ = 0;  // in known_keys
-    int depth_ = 0;
     bool named_ = false;
     bool contact_seen_ = false;
 };
@@ -336,15 +328,7 @@ std::optional<Counter> read_report(std::span<const std::uint8_t> datagram, Serve
     report = ServerReport{};
     report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
     report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
-    ReportReader reader{report, sites};
-    try {
-        const auto body = datagram.subspan(datagram_header_bytes);
-        if (!Json::sax_parse(body.begin(), body.end(), &reader, Json::input_format_t::cbor) ||
-            !reader.complete()) {
-            return Counter::datagrams_malformed;
-        }
-    } catch (const std::exception&) {
-        // The library throws for some lengths no datagram can have, even when told not to.
+    if (!ReportReader{datagram.subspan(datagram_header_bytes), report, sites}.read()) {
         return Counter::datagrams_malformed;
     }
     reconcile(report.load);

@@ -29,6 +29,7 @@ public:
 
     // REQUIRES: index < what fetch() returned.
     std::span<const std::uint8_t> datagram(std::size_t index) const;
+
     const sockaddr_storage& sender(std::size_t index) const { return senders_[index]; }
 
 private:

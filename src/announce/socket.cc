@@ -281,14 +281,15 @@ bool covers(const Place& opened, const Place& place) {
            (!is_per_interface(place.at.address) || opened.interface == place.interface);
 }
 
-// What somebody else on this host has joined, groups or networks of a group, is not ours to hear.
-// IPv4 tells them apart by itself; IPv6 does not look at the network and, before Linux 4.20, not at
-// the group.
-bool hear_only_what_is_joined(const UniqueFd& socket, const Place& place) {
+// What somebody else on this host has joined, a group or one more network of a group, is not ours
+// to hear.  IPv4 tells networks apart by itself; IPv6 does not, and groups only since Linux 4.20. A
+// kernel that lacks any of this lets more in, and the moderator counts it.
+void hear_only_what_is_joined(const UniqueFd& socket, const Place& place) {
     const int off = 0;
     const int on = 1;
     if (place.at.address.is_v4()) {
-        return set_option(socket, IPPROTO_IP, IP_MULTICAST_ALL, off);
+        set_option(socket, IPPROTO_IP, IP_MULTICAST_ALL, off);
+        return;
     }
     std::array<char, IF_NAMESIZE> interface {};
     if (place.kind == Place::Kind::group &&
@@ -296,17 +297,17 @@ bool hear_only_what_is_joined(const UniqueFd& socket, const Place& place) {
         set_option(socket, SOL_SOCKET, SO_BINDTODEVICE, interface);
     }
     set_option(socket, IPPROTO_IPV6, IPV6_MULTICAST_ALL, off);
-    return set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, on);
+    set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, on);
 }
 
 Result<UniqueFd> open_receiver(const Place& place) {
     UniqueFd socket = open_udp(place.at.address);
     const int on = 1;
-    if (!socket || !set_option(socket, SOL_SOCKET, SO_REUSEADDR, on) ||
-        !hear_only_what_is_joined(socket, place)) {
+    if (!socket || !set_option(socket, SOL_SOCKET, SO_REUSEADDR, on)) {
         return explain_failure(*place.destination, "cannot open a UDP socket",
                                "IPv4 or IPv6, whichever this host has");
     }
+    hear_only_what_is_joined(socket, place);
     // Beyond the system's limit where that is allowed, else up to it.
     if (!set_option(socket, SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer_bytes)) {
         set_option(socket, SOL_SOCKET, SO_RCVBUF, receive_buffer_bytes);

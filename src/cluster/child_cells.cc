@@ -19,7 +19,6 @@ ChildTally ChildCells::claim(pid_t pid) const {
         std::int32_t free = 0;
         if (cells_[index].pid.compare_exchange_strong(free, pid, std::memory_order_acq_rel)) {
             // A thread that outlived its child's end may have counted once more.
-            cells_[index].stopping.store(0, relaxed);
             cells_[index].serving.store(0, relaxed);
             cells_[index].forwarding.store(0, relaxed);
             std::uint32_t used = used_.load(relaxed);
@@ -40,7 +39,6 @@ void ChildCells::release(pid_t pid) const {
             sums_.serving.fetch_sub(static_cast<std::int32_t>(cell.serving.exchange(0)), relaxed);
             sums_.forwarding.fetch_sub(static_cast<std::int32_t>(cell.forwarding.exchange(0)),
                                        relaxed);
-            cell.stopping.store(0, relaxed);
             cell.pid.store(0, std::memory_order_release);
         }
     }
@@ -74,12 +72,6 @@ Served ChildCells::served() const {
         total.forwarded += cell.forwarded.load(relaxed);
     }
     return total;
-}
-
-bool ChildCells::any_stopping() const {
-    const auto cells = in_use();
-    return std::any_of(cells.begin(), cells.end(),
-                       [](const ChildCell& cell) { return cell.stopping.load(relaxed) != 0; });
 }
 
 void ChildCells::repair(Drift& drift) const {

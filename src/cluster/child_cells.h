@@ -22,7 +22,6 @@ namespace backhand {
 // A cache line, which only one process writes to.
 struct alignas(64) ChildCell {
     std::atomic<std::int32_t> pid{0};  // 0: free
-    std::atomic<std::uint32_t> stopping{0};
 
     // In progress.
     std::atomic<std::uint32_t> serving{0};
@@ -49,10 +48,10 @@ struct InFlight {
 
 // Requests that are over.
 struct Served {
-    std::uint64_t count = 0;  // answered here
-    std::uint64_t took_us = 0;
+    std::uint64_t count = 0;    // answered here
     std::uint64_t errors = 0;   // of these, with a status of 5xx
-    std::uint64_t proxied = 0;  // of these, for peers
+    std::uint64_t took_us = 0;  // the others
+    std::uint64_t proxied = 0;  // of the others, for peers
     std::uint64_t proxied_took_us = 0;
     std::uint64_t forwarded = 0;  // answered by peers
 };
@@ -124,9 +123,6 @@ public:
     InFlight exact() const;
 
     Served served() const;
-
-    // A child has said that it takes no more requests.
-    bool any_stopping() const;
 
     // ---- the moderator ----
 

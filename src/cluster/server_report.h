@@ -53,7 +53,7 @@ struct LoadReport {
 
     std::uint32_t request_rate_millihertz = 0;  // requests it answered itself, per 1,000 s
     std::uint32_t error_rate_millihertz = 0;    // of these, answers with a status of 5xx
-    std::uint32_t latency_us = 0;               // mean of these, weighted to the last seconds
+    std::uint32_t latency_us = 0;               // mean of the others, weighted to the last s
     std::uint32_t latency_p99_us = 0;           // 99 % of those of the last seconds took less
     std::uint32_t latency_at_load_us = 0;       // median at as many requests in progress as now
     std::uint32_t latency_proxied_us = 0;       // mean of those it served for peers

@@ -19,7 +19,7 @@ namespace backhand {
 namespace {
 
 constexpr std::size_t cache_line_bytes = 64;
-constexpr std::uint64_t magic = 0x42414B4348414E44U;  // "BACKHAND"
+constexpr std::uint64_t magic = 0x4241434B48414E44U;  // "BACKHAND"
 
 // A slot whose server has been silent for this long may be given to another.
 constexpr Nanoseconds slot_reuse_after = std::chrono::seconds{30};
@@ -72,6 +72,15 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
     std::atomic<std::uint32_t> proven;
+
+    // Another server, or another start of the same one: what we observed of it is void.
+    void begin_boot(std::uint64_t its_boot_id) {
+        boot_id.store(its_boot_id, std::memory_order_relaxed);
+        ejected_until.store(0, std::memory_order_relaxed);
+        failures.store(0, std::memory_order_relaxed);
+        pooled.store(0, std::memory_order_relaxed);
+        fresh.store(0, std::memory_order_relaxed);
+    }
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -87,6 +96,7 @@ struct ClusterTable::Header {
     pthread_mutex_t writing;  // held by the writer for as long as it writes
     std::atomic<std::uint64_t> writer_epoch;
     std::atomic<std::uint64_t> writer_seen_at;
+    std::atomic<std::uint64_t> child_stopped_at;
     std::atomic<std::uint64_t> boot_id;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
@@ -155,6 +165,14 @@ ChildCells ClusterTable::cells() const {
     return {{reinterpret_cast<ChildCell*>(base), header_->cells_max},
             header_->cells_used,
             header_->in_flight};
+}
+
+void ClusterTable::child_stops(MonotonicTime now) const {
+    header_->child_stopped_at.store(now, std::memory_order_relaxed);
+}
+
+MonotonicTime ClusterTable::child_stopped_at() const {
+    return header_->child_stopped_at.load(std::memory_order_relaxed);
 }
 
 LatencyByLoad& ClusterTable::latency() const {
@@ -247,12 +265,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     }
     const bool same_server = entry.identity.load(std::memory_order_relaxed) == identity;
     if (!same_server || load.boot_id != boot_before) {
-        // Another server, or another start of the same one: what we observed of it is void.
-        target.boot_id.store(load.boot_id, std::memory_order_relaxed);
-        target.ejected_until.store(0, std::memory_order_relaxed);
-        target.failures.store(0, std::memory_order_relaxed);
-        target.pooled.store(0, std::memory_order_relaxed);
-        target.fresh.store(0, std::memory_order_relaxed);
+        target.begin_boot(load.boot_id);
     }
     if (!same_server) {
         target.proven.store(0, std::memory_order_relaxed);
@@ -288,7 +301,7 @@ bool ClusterTable::prove(std::uint32_t slot_index, const Endpoint& contact, std:
     }
     if (boot_id > boot_heard) {
         // What was heard is a replay from an earlier life.  Nothing up to now counts any more.
-        target.boot_id.store(boot_id, std::memory_order_relaxed);
+        target.begin_boot(boot_id);
         target.measurement.store(measurement, std::memory_order_relaxed);
         return false;
     }

@@ -31,7 +31,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 2;
+constexpr std::uint32_t cluster_layout_version = 3;
 
 constexpr std::uint32_t self_slot = 0;
 
@@ -168,6 +168,14 @@ public:
     // ---- what happens here ----
 
     ChildCells cells() const;
+
+    // A child takes no more requests, from now on.  Kept here and not with the child: one that has
+    // nothing to finish is gone at once.
+    void child_stops(MonotonicTime now) const;
+
+    // When one last said so; 0 if none did.
+    MonotonicTime child_stopped_at() const;
+
     LatencyByLoad& latency() const;
     LocationTimes& locations() const;
 

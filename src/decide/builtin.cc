@@ -23,8 +23,12 @@ public:
               std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>{seconds})) {}
 
     void apply(CandidacySet& set, const DecisionContext&) const override {
-        set.keep_if([this](const ServerView& server) { return server.age <= age_max_; });
+        set.keep_if([this](const ServerView& server) { return keeps(server); });
     }
+
+    Effect effect() const override { return Effect::keeps; }
+
+    bool keeps(const ServerView& server) const override { return server.age <= age_max_; }
 
 private:
     Nanoseconds age_max_;
@@ -35,6 +39,8 @@ public:
     void apply(CandidacySet& set, const DecisionContext& context) const override {
         set.shuffle(context.random);
     }
+
+    Effect effect() const override { return Effect::shuffles; }
 };
 
 // Keeps max(1, floor(log2 n)) of n.  bit_width(n) is floor(log2 n) + 1.
@@ -52,6 +58,10 @@ public:
 
     void apply(CandidacySet& set, const DecisionContext&) const override { set.truncate(size_); }
 
+    Effect effect() const override { return Effect::shortens; }
+
+    std::size_t window() const override { return size_; }
+
 private:
     std::size_t size_;
 };
@@ -63,6 +73,8 @@ public:
             return -static_cast<double>(server.load.cpu_idle_permille);
         });
     }
+
+    Effect effect() const override { return Effect::orders; }
 };
 
 class ByLoad final : public CandidacyFunction {
@@ -70,6 +82,8 @@ public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
         set.order_by([](const ServerView& server) { return server.load.load_permille; });
     }
+
+    Effect effect() const override { return Effect::orders; }
 };
 
 class ByCost final : public CandidacyFunction {
@@ -96,13 +110,19 @@ public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
         set.order_by([](const ServerView& server) { return server.expected_serving(); });
     }
+
+    Effect effect() const override { return Effect::orders; }
 };
 
 class RemoveSelf final : public CandidacyFunction {
 public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
-        set.keep_if([](const ServerView& server) { return !server.is_self(); });
+        set.keep_if([this](const ServerView& server) { return keeps(server); });
     }
+
+    Effect effect() const override { return Effect::keeps; }
+
+    bool keeps(const ServerView& server) const override { return !server.is_self(); }
 };
 
 // Moving a request costs both servers work.  It pays only if the head of the set has at least
@@ -116,6 +136,10 @@ public:
             set.put_self_first();
         }
     }
+
+    Effect effect() const override { return Effect::orders; }
+
+    double self_stays_below() const override { return margin_; }
 
 private:
     double margin_;

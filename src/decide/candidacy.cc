@@ -16,6 +16,17 @@ void CandidacySet::add(const ServerView& server) {
     servers_.push_back(server);
 }
 
+void CandidacySet::begin_without(const ServerView& self) {
+    begin(self);
+    order_.clear();
+}
+
+bool CandidacySet::has_slot(std::uint32_t slot_index) const {
+    return std::any_of(order_.begin(), order_.end(), [&](std::uint32_t index) {
+        return servers_[index].slot_index == slot_index;
+    });
+}
+
 void CandidacySet::truncate(std::size_t count) {
     order_.resize(std::min(count, order_.size()));
 }

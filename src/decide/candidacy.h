@@ -44,6 +44,14 @@ public:
     // Adds a server and makes it the last member.
     void add(const ServerView& server);
 
+    // As begin(), but self is no member yet.
+    void begin_without(const ServerView& self);
+
+    // Makes self the last member.  REQUIRES: it is none.
+    void add_self() { order_.push_back(0); }
+
+    bool has_slot(std::uint32_t slot_index) const;
+
     std::size_t size() const { return order_.size(); }
 
     bool empty() const { return order_.empty(); }
@@ -115,6 +123,24 @@ public:
 
     // Called by any thread of a child, by several at a time.
     virtual void apply(CandidacySet& set, const DecisionContext& context) const = 0;
+
+    // What a function can do to the set, so that Chain knows which work it may leave out.
+    enum class Effect : std::uint8_t {
+        any,       // nothing is known: it gets the whole set, always
+        keeps,     // each member by itself, or not: as keeps() says
+        shuffles,  // every order becomes as likely as any other
+        shortens,  // the first window() members stay
+        orders,    // by what is known of each member, and of self
+    };
+
+    virtual Effect effect() const { return Effect::any; }
+
+    virtual bool keeps(const ServerView&) const { return true; }
+
+    virtual std::size_t window() const { return 0; }
+
+    // With fewer requests in progress than this, self is put first whoever the others are.
+    virtual double self_stays_below() const { return 0; }
 };
 
 }  // namespace backhand

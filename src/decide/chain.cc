@@ -8,12 +8,30 @@ namespace backhand {
 
 namespace {
 
+// A longer window is not drawn but shuffled.
+constexpr std::size_t sample_max = 8;
+
+// In a cluster of which half cannot take the request, all but one of 10,000 decisions find three
+// servers in so many draws each.
+constexpr std::size_t draws_per_place = 8;
+
+// A cluster with no more slots than this for each place is looked at as a whole: that costs less
+// than drawing the same servers again and again.
+constexpr std::size_t slots_per_place_min = 4;
+
 bool may_take_requests(const ServerView& peer, const DecisionContext& context) {
     // A report of idle workers justifies only so many sends.
     const bool has_idle_worker = peer.workers_idle > peer.sent_since;
     return peer.proven && has_idle_worker && !is_silent(peer) &&
            !peer.load.has(ServerFlag::leaving) &&
            !context.table.is_ejected(peer.slot_index, context.now);
+}
+
+void take_peers(const CandidacySet& set, Decision& decision) {
+    decision.no_candidate = set.empty();
+    for (std::size_t position = 0; position < set.size() && !set[position].is_self(); ++position) {
+        decision.peers.push_back(set[position].slot_index);
+    }
 }
 
 }  // namespace
@@ -42,17 +60,100 @@ void Chain::append(std::unique_ptr<const CandidacyFunction> function, const std:
     }
     text_ += text;
     functions_.push_back(std::move(function));
+    find_shortcuts();
 }
 
 void Chain::switch_off() {
     functions_.clear();
+    find_shortcuts();
     text_ = "off";
 }
 
-void Chain::apply(CandidacySet& set, const DecisionContext& context) const {
-    for (const auto& function : functions_) {
-        function->apply(set, context);
+// Sampling: functions that keep or drop each server by itself, around one that shuffles, up to one
+// that keeps the first few.
+void Chain::find_shortcuts() {
+    using Effect = CandidacyFunction::Effect;
+    sampled_ = window_ = 0;
+    self_stays_below_ = 0;
+    const bool all_known =
+        std::none_of(functions_.begin(), functions_.end(),
+                     [](const auto& function) { return function->effect() == Effect::any; });
+    if (!all_known || functions_.empty()) {
+        return;
     }
+    self_stays_below_ = functions_.back()->self_stays_below();
+
+    bool shuffled = false;
+    for (std::size_t index = 0; index < functions_.size(); ++index) {
+        const CandidacyFunction& function = *functions_[index];
+        switch (function.effect()) {
+            case Effect::keeps:
+                continue;
+            case Effect::shuffles:
+                shuffled = true;
+                continue;
+            case Effect::shortens:
+                if (shuffled && function.window() <= sample_max) {
+                    sampled_ = index + 1;
+                    window_ = function.window();
+                }
+                return;
+            case Effect::orders:
+            case Effect::any:
+                return;
+        }
+    }
+}
+
+void Chain::apply(CandidacySet& set, const DecisionContext& context) const {
+    apply_from(0, set, context);
+}
+
+void Chain::apply_from(std::size_t first, CandidacySet& set, const DecisionContext& context) const {
+    for (std::size_t index = first; index < functions_.size(); ++index) {
+        functions_[index]->apply(set, context);
+    }
+}
+
+bool Chain::apply_to_sample(CandidacySet& set, const DecisionContext& context) const {
+    if (!draw(set, context)) {
+        return false;
+    }
+    apply_from(sampled_, set, context);
+    return true;
+}
+
+// Draws slots until enough of them hold a server that the functions at the head would have kept.
+// Each such server is as likely to come next as any other, which is what shuffling comes to.
+bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
+    const std::uint32_t slots_used = context.table.slots_used();
+    if (slots_used <= slots_per_place_min * window_) {
+        return false;
+    }
+    ServerView server;
+    for (std::size_t attempt = 0; attempt < draws_per_place * window_; ++attempt) {
+        const std::uint32_t slot_index = context.random.below(slots_used);
+        const bool is_self = slot_index == self_slot;
+        if (set.has_slot(slot_index) ||
+            (!is_self &&
+             (!context.table.view(slot_index, context.request.service_hash, context.now, server) ||
+              !may_take_requests(server, context)))) {
+            continue;
+        }
+        const ServerView& drawn = is_self ? set.self() : server;
+        const bool kept = std::all_of(
+            functions_.begin(), functions_.begin() + static_cast<std::ptrdiff_t>(sampled_),
+            [&drawn](const auto& function) { return function->keeps(drawn); });
+        if (kept && is_self) {
+            set.add_self();
+        } else if (kept) {
+            set.add(server);
+        }
+        if (set.size() == window_) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void decide(const Chain& chain, const DecisionContext& context, CandidacySet& set,
@@ -66,8 +167,16 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
         return;
     }
     server.serving -= std::min(server.serving, 1U);
-    set.begin(server);
+    if (server.serving < chain.self_stays_below()) {
+        return;
+    }
+    set.begin_without(server);
+    if (chain.samples() && chain.apply_to_sample(set, context)) {
+        take_peers(set, decision);
+        return;
+    }
 
+    set.begin(server);
     const std::uint32_t slots_used = context.table.slots_used();
     for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
         if (context.table.view(index, context.request.service_hash, context.now, server) &&
@@ -81,10 +190,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
     }
 
     chain.apply(set, context);
-    decision.no_candidate = set.empty();
-    for (std::size_t position = 0; position < set.size() && !set[position].is_self(); ++position) {
-        decision.peers.push_back(set[position].slot_index);
-    }
+    take_peers(set, decision);
 }
 
 }  // namespace backhand

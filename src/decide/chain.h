@@ -45,9 +45,32 @@ public:
 
     void apply(CandidacySet& set, const DecisionContext& context) const;
 
+    // With fewer requests in progress than this, self serves the request, whatever the cluster does
+    // meanwhile: there is nothing to decide.
+    double self_stays_below() const { return self_stays_below_; }
+
+    // True if the chain begins by drawing a few servers at random.
+    bool samples() const { return sampled_ != 0; }
+
+    // What apply() does, for a chain that samples(): draws the few directly instead of looking at
+    // every server first.  The cost is then the same at any size of the cluster, and so is the
+    // distribution of the outcome.  `set` must have been begun without self.  False if too few
+    // servers could be drawn: then they have to be looked at one by one.
+    bool apply_to_sample(CandidacySet& set, const DecisionContext& context) const;
+
 private:
+    void find_shortcuts();
+    bool draw(CandidacySet& set, const DecisionContext& context) const;
+    void apply_from(std::size_t first, CandidacySet& set, const DecisionContext& context) const;
+
     std::vector<std::unique_ptr<const CandidacyFunction>> functions_;
     std::string text_;
+
+    // What find_shortcuts() found: so many functions at the head amount to drawing `window_`
+    // servers.
+    std::size_t sampled_ = 0;
+    std::size_t window_ = 0;
+    double self_stays_below_ = 0;
 };
 
 struct Decision {

@@ -87,4 +87,9 @@ inline const DirectoryConfig& directory_config(const request_rec* r) {
         ap_get_module_config(r->per_dir_config, &backhand_module));
 }
 
+inline bool chain_applies_to(const request_rec* r) {
+    const Chain* const chain = directory_config(r).chain;
+    return chain != nullptr && !chain->is_off();
+}
+
 }  // namespace backhand::httpd

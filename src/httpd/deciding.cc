@@ -43,13 +43,6 @@ bool has_room_for_our_fields(const request_rec* r) {
     return limit == 0 || apr_table_elts(r->headers_in)->nelts + ours_max <= limit;
 }
 
-// Where httpd knows no better it names the content's type as the handler; all else executes.
-std::uint64_t location_of(const request_rec* r) {
-    const std::string_view handler = text_of(r->handler);
-    const bool executes = !handler.empty() && handler.find('/') == std::string_view::npos;
-    return location_key(server_config(r->server).service_hash, text_of(r->uri), executes);
-}
-
 // Whether the request could be served by a peer as well as by this server.
 bool may_be_forwarded(request_rec* r, const RequestState& state) {
     const bool plain_request = r->assbackwards == 0 && r->proxyreq != PROXYREQ_PROXY &&
@@ -162,6 +155,15 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
 
 namespace {
 
+// With nothing else to do the server keeps the request, whatever its peers are doing.
+bool stays_for_idleness(const RequestState& state, const Chain& chain) {
+    const ClusterTable& table = state.instance->table;
+    const double others = static_cast<double>(table.cells().quick().serving) - 1;
+    // What the client sent was not kept if the server was idle when the request came.
+    const bool was_idle = state.in_flight_at_arrival <= state.instance->idle_up_to;
+    return others < chain.self_stays_below() || (was_idle && chain.self_stays_below() > 0);
+}
+
 [[gnu::noinline]] int handle_guarded(request_rec* r) noexcept {
     return guard(
         [r] {
@@ -173,9 +175,13 @@ namespace {
             if (state == nullptr) {
                 return DECLINED;
             }
-            state->location = location_of(r);
-            return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, directory_config(r))
-                                               : DECLINED;
+            const DirectoryConfig& config = directory_config(r);
+            Counters& counters = state->instance->table.counters();
+            if (stays_for_idleness(*state, *config.chain)) {
+                counters.add(Counter::served_here_idle);
+                return DECLINED;
+            }
+            return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, config) : DECLINED;
         },
         HTTP_INTERNAL_SERVER_ERROR);
 }
@@ -183,9 +189,7 @@ namespace {
 }  // namespace
 
 int handle_request(request_rec* r) noexcept {
-    const Chain* const chain = directory_config(r).chain;
-    const bool concerns_us = (chain != nullptr && !chain->is_off()) || is_report(r);
-    return concerns_us ? handle_guarded(r) : DECLINED;
+    return chain_applies_to(r) || is_report(r) ? handle_guarded(r) : DECLINED;
 }
 
 }  // namespace backhand::httpd

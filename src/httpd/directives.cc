@@ -1,10 +1,14 @@
 // The directives: text from the configuration file becomes settings, or an error that names the
 // directive, the value and what would be right.  httpd adds file and line.
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include <unistd.h>
+
+#include "announce/key_ring.h"
 #include "base/text.h"
 #include "forward/pool_protocol.h"
 #include "httpd/apache.h"
@@ -89,19 +93,36 @@ const char* add_accept_stats(cmd_parms* cmd, void*, const char* value) {
     return nullptr;
 }
 
-// The value is not repeated in an error unless it looks like a path: it may be the secret itself.
+// As `openssl rand -base64` makes them: half of those have a slash in them, as a path has.
+bool looks_like_a_key(std::string_view text) {
+    const auto has = [text](auto belongs) {
+        return std::any_of(text.begin(), text.end(), belongs);
+    };
+    const bool has_capital = has([](char letter) { return letter >= 'A' && letter <= 'Z'; });
+    const bool has_small = has([](char letter) { return letter >= 'a' && letter <= 'z'; });
+    const bool has_digit = has([](char letter) { return letter >= '0' && letter <= '9'; });
+    constexpr std::string_view alphabet =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    return text.size() >= secret_bytes_min && has_capital && has_small && has_digit &&
+           text.find_first_not_of(alphabet) == std::string_view::npos;
+}
+
+// The value is not repeated in an error unless it is a path for certain: it may be the secret.
 const char* add_key(cmd_parms* cmd, void*, const char* value) {
     if (const char* misplaced = outside_any_section(cmd)) {
         return misplaced;
     }
-    const std::string_view path = absolute_path(cmd, value);
-    if (path.empty() || text_of(value).find('/') == std::string_view::npos) {
+    const std::string path{absolute_path(cmd, value)};
+    const bool is_there = !path.empty() && ::access(path.c_str(), F_OK) == 0;
+    const bool is_path = text_of(value).find('/') != std::string_view::npos &&
+                         !looks_like_a_key(text_of(value)) && !path.empty();
+    if (!is_there && !is_path) {
         return complain(cmd,
                         "takes the path of a file that holds the key, not the key: for example "
                         "/etc/apache2/backhand.key, made by `openssl rand -hex 32`");
     }
     GlobalSettings& settings = global_settings(cmd);
-    settings.key_files.emplace_back(path);
+    settings.key_files.push_back(path);
     if (!std::exchange(settings.has_key_hooks, true)) {
         register_key_hooks();
     }

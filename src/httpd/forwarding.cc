@@ -212,10 +212,13 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     if (attempt == Attempt::answered) {
         attempt = receive_response(connection, response);
     }
-    learn(peer, response);
     if (response.is_declined()) {
+        // Not learnt from: a peer that hears nobody any more declines everything, and must not stay
+        // young by that.
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
+    } else {
+        learn(peer, response);
     }
     // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
     // dropping it without a word is.

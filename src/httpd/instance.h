@@ -88,6 +88,9 @@ public:
     ServerReport self;
     std::vector<std::string> services;
     ResponseFilters response_filters;
+    // With no more requests than this in progress, none is forwarded: no chain of the configuration
+    // (.htaccess files aside) would.
+    std::uint32_t idle_up_to = 0;
     std::string socket_path;
     std::optional<KeyRing> keys;
     std::vector<Endpoint> own_endpoints;  // where httpd listens

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <random>
 #include <string>
 #include <system_error>
@@ -107,7 +110,12 @@ ClusterTable::Size table_size(const GlobalSettings& settings) {
 std::string host_name() {
     char name[256] = "";
     ::gethostname(name, sizeof name - 1);
-    return name[0] == '\0' ? "unnamed" : name;
+    std::string result = name[0] == '\0' ? "unnamed" : name;
+    // Announced and signed as the same bytes, whatever else a host may be called.
+    std::replace_if(
+        result.begin(), result.end(), [](char letter) { return letter <= ' ' || letter > '~'; },
+        '?');
+    return result;
 }
 
 void fill_self(Instance& instance, const Endpoint& contact) {
@@ -170,6 +178,20 @@ std::size_t sites_that_fit(const Instance& instance) {
     return announced.services_count;
 }
 
+// Self stays below a number of other requests in progress.
+std::uint32_t idle_limit(const server_rec* main_server) {
+    constexpr double none_written = std::numeric_limits<double>::infinity();
+    double below = none_written;
+    for (const server_rec* server = main_server; server != nullptr; server = server->next) {
+        for (const WrittenChain& written : server_config(server).chains) {
+            if (!written.chain->is_off()) {
+                below = std::min(below, written.chain->self_stays_below());
+            }
+        }
+    }
+    return below == none_written ? 0 : static_cast<std::uint32_t>(std::ceil(below));
+}
+
 void warn_of_traps(const Instance& instance) {
     if (instance.settings().accept.empty()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, instance.main_server,
@@ -198,17 +220,15 @@ void warn_of_traps(const Instance& instance) {
     }
 }
 
-Status load_keys(Instance& instance) {
-    const std::vector<std::string>& files = instance.settings().key_files;
-    if (files.empty()) {
-        return Done{};
+Result<std::optional<KeyRing>> load_keys(const GlobalSettings& settings) {
+    if (settings.key_files.empty()) {
+        return std::optional<KeyRing>{};
     }
-    auto keys = KeyRing::load(files, ::geteuid());
+    auto keys = KeyRing::load(settings.key_files, ::geteuid());
     if (!keys) {
-        return keys.error();
+        return Error{keys.error().kind, "BackhandKey: " + keys.error().detail};
     }
-    instance.keys.emplace(std::move(*keys));
-    return Done{};
+    return std::optional{std::move(*keys)};
 }
 
 Status open_sockets(Instance& instance) {
@@ -260,13 +280,16 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     if (const Status opened = open_sockets(instance); !opened) {
         return refuse(main_server, "MulticastStats: " + opened.error().detail);
     }
-    if (const Status loaded = load_keys(instance); !loaded) {
-        return refuse(main_server, "BackhandKey: " + loaded.error().detail);
+    auto keys = load_keys(settings);
+    if (!keys) {
+        return refuse(main_server, keys.error().detail);
     }
+    instance.keys = std::move(*keys);
     instance.socket_path = pool_socket_path(socket_directory);
     instance.own_endpoints = listening_endpoints();
     fill_self(instance, *contact);
     collect_services(instance);
+    instance.idle_up_to = idle_limit(main_server);
     warn_of_traps(instance);
     return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
 }
@@ -288,14 +311,17 @@ int check_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_s
     if (!in_use(main_server)) {
         return OK;
     }
-    const std::string socket_directory =
-        socket_directory_of(server_config(main_server).global, pconf);
+    const GlobalSettings& settings = server_config(main_server).global;
+    const std::string socket_directory = socket_directory_of(settings, pconf);
     if (!can_be_made(socket_directory)) {
         return refuse(main_server, "UnixSocketDir \"" + socket_directory +
                                        "\" cannot be made: expected a directory, or a path under "
                                        "one where it can be made");
     }
-    return OK;
+    // Looked at here for the configuration test, which is what keeps a running server from being
+    // restarted into its end.
+    const auto keys = load_keys(settings);
+    return keys ? OK : refuse(main_server, keys.error().detail);
 }
 
 int set_up(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
@@ -371,8 +397,8 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
 
 void note_stopping_child(apr_pool_t*, int) {
     Instance* const instance = server_config(ap_server_conf).instance;
-    if (instance != nullptr && instance->child && instance->child->tally) {
-        instance->child->tally.cell->stopping.store(1, std::memory_order_relaxed);
+    if (instance != nullptr) {
+        instance->table.child_stops(monotonic_now());
     }
 }
 

@@ -50,8 +50,10 @@ void register_chain_hooks() {
 }
 
 void register_key_hooks() {
-    // Before access control: the asked has to prove itself to whoever is a member.
-    ap_hook_quick_handler(&Guarded<&answer_challenge>::call, nullptr, nullptr, APR_HOOK_FIRST);
+    // Before access control: the asked has to prove itself to whoever is a member.  And before
+    // mod_cache, which may have another answer for this path.
+    ap_hook_quick_handler(&Guarded<&answer_challenge>::call, nullptr, nullptr,
+                          APR_HOOK_REALLY_FIRST);
 }
 
 namespace {

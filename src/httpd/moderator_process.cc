@@ -116,7 +116,13 @@ Milliseconds pause_after(int failures) {
                          : pause_first * (1 << std::min(failures - 1, doublings_max));
 }
 
-[[noreturn]] void live_as_moderator(Instance& instance) {
+// Of a child of this process.  One that has ended is reaped: httpd looks but once a second, and
+// whom it no longer knows by then it calls long lost.  Its number may soon be another's.
+bool still_runs(pid_t pid) {
+    return pid > 0 && ::waitpid(pid, nullptr, WNOHANG) == 0;
+}
+
+[[noreturn]] void live_as_moderator(Instance& instance, pid_t parent) {
     ::prctl(PR_SET_NAME, process_name);
     forget_parents_signals();
     raise_descriptor_limit();
@@ -126,6 +132,9 @@ Milliseconds pause_after(int failures) {
     }
     // After the change of user, which clears it.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) {
+        ::_exit(0);  // it died before it could be said
+    }
     std::this_thread::sleep_for(pause_after(instance.moderator_failures));
 
     ModeratorSettings settings;
@@ -153,6 +162,7 @@ Milliseconds pause_after(int failures) {
 void on_moderator_event(int reason, void* data, int) noexcept;
 
 bool fork_moderator(Instance& instance) {
+    const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, instance.main_server,
@@ -160,7 +170,7 @@ bool fork_moderator(Instance& instance) {
         return false;
     }
     if (pid == 0) {
-        live_as_moderator(instance);
+        live_as_moderator(instance, parent);
     }
     instance.moderator.pid = pid;
     instance.moderator_started_at = monotonic_now();
@@ -179,6 +189,7 @@ bool server_is_stopping() {
 void on_moderator_event(int reason, void* data, int) noexcept {
     Instance& instance = *static_cast<Instance*>(data);
     if (reason == APR_OC_REASON_UNREGISTER || reason == APR_OC_REASON_RUNNING) {
+        static_cast<void>(still_runs(instance.moderator.pid));
         return;
     }
     apr_proc_other_child_unregister(data);
@@ -194,14 +205,16 @@ void on_moderator_event(int reason, void* data, int) noexcept {
 
 // The previous generation's moderator ends by itself; httpd only has to know that it was ours.
 void on_predecessor_event(int reason, void* data, int) noexcept {
-    if (reason != APR_OC_REASON_UNREGISTER && reason != APR_OC_REASON_RUNNING) {
-        apr_proc_other_child_unregister(data);
+    if (reason == APR_OC_REASON_UNREGISTER || reason == APR_OC_REASON_RUNNING) {
+        static_cast<void>(still_runs(static_cast<apr_proc_t*>(data)->pid));
+        return;
     }
+    apr_proc_other_child_unregister(data);
 }
 
 void expect_end_of_predecessor(const Instance& instance) {
     const pid_t predecessor = instance.process.moderator_pid;
-    if (predecessor > 0 && ::waitpid(predecessor, nullptr, WNOHANG) == 0) {
+    if (still_runs(predecessor)) {
         auto& process = make_in_pool<apr_proc_t>(instance.pool);
         process.pid = predecessor;
         apr_proc_other_child_register(&process, &on_predecessor_event, &process, nullptr,
@@ -214,7 +227,7 @@ void expect_end_of_predecessor(const Instance& instance) {
 apr_status_t stop_moderator(void* data) noexcept {
     int state = 0;
     const pid_t pid = static_cast<Instance*>(data)->process.moderator_pid;
-    if (pid <= 0) {
+    if (!still_runs(pid)) {
         return APR_SUCCESS;
     }
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <string>
 
+#include "base/text.h"
+#include "cluster/location_times.h"
 #include "forward/request_head.h"
 #include "httpd/apache.h"
+#include "httpd/c_string.h"
 #include "httpd/guard.h"
 #include "httpd/identity.h"
 #include "httpd/instance.h"
@@ -12,6 +15,11 @@
 namespace backhand::httpd {
 
 namespace {
+
+// Of the requests to a location one in eight is learnt from, which costs the others nothing.  The
+// clock's lower digits choose: they know nothing of how long a request will take.
+constexpr MonotonicTime learn_every = 64;  // nanoseconds
+constexpr MonotonicTime learn_one_of = 8;
 
 constexpr const char* end_filter_name = "BACKHAND_END";
 constexpr const char* news_filter_name = "BACKHAND_NEWS";
@@ -28,7 +36,7 @@ bool tls_was_required(const request_rec* r) {
 
 // News of this server's load for the peer that forwarded the request.  What an application put into
 // these fields is removed: it must not be able to speak for the server.
-void add_news(request_rec* r, const RequestState& state) {
+void add_news(request_rec* r, RequestState& state) {
     for (apr_table_t* fields : {r->headers_out, r->err_headers_out}) {
         apr_table_unset(fields, load_field.data());
         apr_table_unset(fields, declined_field.data());
@@ -50,10 +58,18 @@ void add_news(request_rec* r, const RequestState& state) {
     // mod_ssl refuses what SSLRequireSSL protects, because the connection from the peer is plain.
     // The peer holds the client's TLS connection and serves the request itself.
     if (state.https && tls_was_required(r)) {
-        apr_table_setn(r->headers_out, declined_field.data(), "tls");
-    } else if (state.declined != nullptr) {
+        state.declined = "tls";
+    }
+    if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);
     }
+}
+
+// Where httpd knows no better it names the content's type as the handler; all else executes.
+std::uint64_t location_of(const request_rec* r) {
+    const std::string_view handler = text_of(r->handler);
+    const bool executes = !handler.empty() && handler.find('/') == std::string_view::npos;
+    return location_key(server_config(r->server).service_hash, text_of(r->uri), executes);
 }
 
 bool ends_response(apr_bucket_brigade* brigade) {
@@ -71,7 +87,7 @@ bool ends_response(apr_bucket_brigade* brigade) {
 apr_status_t end_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexcept {
     ap_filter_t* const next = filter->next;
     if (ends_response(brigade)) {
-        static_cast<RequestState*>(filter->ctx)->end(filter->r->status);
+        static_cast<RequestState*>(filter->ctx)->end(filter->r);
         ap_remove_output_filter(filter);
     }
     return ap_pass_brigade(next, brigade);
@@ -106,29 +122,29 @@ void RequestState::count_as(Counted what) {
     }
 }
 
-inline void RequestState::count_served(int status) const {
+inline void RequestState::count_served(const request_rec* r) const {
     const ClusterTable& table = instance->table;
     ChildCell& cell = *instance->child->tally.cell;
     const Nanoseconds took = elapsed(began_at, monotonic_now());
     const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
     cell.served.fetch_add(1, std::memory_order_relaxed);
+    if (ap_is_HTTP_SERVER_ERROR(r->status)) {
+        // Not learnt from: a server that fails fast must not look like a fast one.
+        cell.errors.fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
     cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
     if (proxied) {
         cell.proxied.fetch_add(1, std::memory_order_relaxed);
         cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
     }
-    if (ap_is_HTTP_SERVER_ERROR(status)) {
-        // Not learnt from: a server that fails fast must not look like a fast one.
-        cell.errors.fetch_add(1, std::memory_order_relaxed);
-        return;
-    }
     table.latency().add(in_flight_at_arrival, took);
-    if (location != 0) {
-        table.locations().learn(location, took);
+    if (began_at / learn_every % learn_one_of == 0 && chain_applies_to(r)) {
+        table.locations().learn(location_of(r), took);
     }
 }
 
-inline void RequestState::end(int status) {
+inline void RequestState::end(const request_rec* r) {
     if (counted != Counted::serving) {
         if (counted == Counted::forwarding) {
             count_as(Counted::nothing);
@@ -139,8 +155,8 @@ inline void RequestState::end(int status) {
     instance->child->tally.serving_ended();
     // Neither says how long a request takes here: a connection that became another protocol's, and
     // a request that was sent back.
-    if (status != HTTP_SWITCHING_PROTOCOLS && declined == nullptr) {
-        count_served(status);
+    if (r->status != HTTP_SWITCHING_PROTOCOLS && declined == nullptr) {
+        count_served(r);
     }
 }
 
@@ -170,7 +186,7 @@ int begin_count(request_rec* r) noexcept {
 
 int end_count(request_rec* r) noexcept {
     if (RequestState* const state = own_state_of(r)) {
-        state->end(r->status);
+        state->end(r);
     }
     return DECLINED;
 }
@@ -197,7 +213,8 @@ RequestState* state_of(const request_rec* r) {
 
 int keep_received_fields(request_rec* r) {
     RequestState* const state = own_state_of(r);
-    if (state != nullptr && !state->proxied) {
+    if (state != nullptr && !state->proxied &&
+        state->in_flight_at_arrival > state->instance->idle_up_to) {
         state->received_fields = apr_table_copy(r->pool, r->headers_in);
     }
     return DECLINED;

@@ -34,18 +34,17 @@ struct RequestState {
     bool https = false;              // and that client had spoken TLS
     bool stays_here = false;         // whatever the chain says
     const char* declined = nullptr;  // why this server sends it back to the peer
-    std::uint64_t location = 0;      // location_key() of it; 0: not to be learnt
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;
 
     // Changes what the request counts as.
     void count_as(Counted what);
 
-    // The request is over.  Counts it and what it took, once.
-    void end(int status);
+    // The request `r` is over.  Counts it and what it took, once.
+    void end(const request_rec* r);
 
 private:
-    void count_served(int status) const;
+    void count_served(const request_rec* r) const;
 };
 
 // The state of the client's request that `r` belongs to, also from a subrequest or an internal
@@ -65,7 +64,8 @@ int begin_count(request_rec* r) noexcept;
 void carry_news(request_rec* r, RequestState& state);
 
 // Hook post_read_request, after all others: keeps the fields as received, for a peer whose modules
-// will change them again.  mod_remoteip has taken out by then what concerned this server only;
+// will change them again; not where the request will be served here because there is nothing else
+// to do.  mod_remoteip has taken out by then what concerned this server only;
 // mod_cache and mod_headers have not put in anything yet.
 int keep_received_fields(request_rec* r);
 

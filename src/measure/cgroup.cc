@@ -1,6 +1,7 @@
 #include "measure/cgroup.h"
 
-#include <limits>
+#include <algorithm>
+#include <utility>
 
 #include <unistd.h>
 
@@ -211,15 +212,21 @@ private:
             add_folders_up_to(top_of(*best), folder_in(*best, membership.path), found.folders);
             return found;
         }
-        // Where names inside a container are not those outside, what is mounted is an ancestor.
         for (const Mount& mount : mounts_) {
-            if (is_of(mount, membership, controller) && !leads_upwards(membership.path) &&
-                !is_within(mount.root, membership.path) && folder_exists(top_of(mount))) {
+            if (is_of(mount, membership, controller) && may_stand_above(mount, membership.path) &&
+                folder_exists(top_of(mount))) {
                 found.folders.push_back(top_of(mount));
                 return found;
             }
         }
         return found;
+    }
+
+    // The names by which a container knows its groups may be others than those that are mounted:
+    // then the mounted one is its own, or an ancestor.
+    static bool may_stand_above(const Mount& mount, std::string_view path) {
+        const bool is_below = is_within(mount.root, path) && !leads_upwards(mount.root);
+        return !is_below && !leads_upwards(path);
     }
 
     static bool is_of(const Mount& mount, const Membership& membership,
@@ -250,18 +257,17 @@ private:
     const std::string& root_;
 };
 
-// The level of `folder` among `before`, so that its files stay open and its counts go on; else a
-// new one.
-template <class Level, class... Arguments>
-Level keep_or_make(std::vector<Level>& before, CgroupVersion version, const std::string& folder,
-                   const Arguments&... arguments) {
+// The level among `before` that reads the same folders, so that its files stay open and its counts
+// go on; else a new one.
+template <class Level, class... Folders>
+Level keep_or_make(std::vector<Level>& before, CgroupVersion version, const Folders&... folders) {
     for (Level& level : before) {
-        if (level.folder() == folder) {
+        if (level.is_at(folders...)) {
             level.look_again();
             return std::move(level);
         }
     }
-    return Level{version, folder, arguments...};
+    return Level{version, folders...};
 }
 
 // The smallest number that `number_of` has for any of `levels`.
@@ -301,14 +307,33 @@ std::optional<OwnCgroups> find_own_cgroups(std::string_view cgroup, std::string_
 
 // ---- CPU ----
 
-CgroupCpu::CgroupCpu(CgroupVersion version, const std::string& folder,
-                     const std::string& usage_folder)
+std::optional<double> CountRate::take(std::optional<std::uint64_t> count, MonotonicTime now) {
+    if (!count) {
+        return std::nullopt;  // the next one will tell of the time since the last
+    }
+    std::optional<double> rate;
+    if (before_) {
+        const Nanoseconds time = elapsed(before_at_, now);
+        if (time <= Nanoseconds{0}) {
+            return std::nullopt;
+        }
+        if (*count >= *before_) {
+            rate = static_cast<double>(*count - *before_) / static_cast<double>(time.count());
+        }
+    }
+    before_ = count;
+    before_at_ = now;
+    return rate;
+}
+
+CgroupCpu::CgroupCpu(CgroupVersion version, std::string folder, std::string usage_folder)
     : version_(version),
-      folder_(folder),
-      quota_file_(folder + (version == CgroupVersion::v2 ? "/cpu.max" : "/cpu.cfs_quota_us")),
-      period_file_(folder + "/cpu.cfs_period_us"),
-      stat_(folder + "/cpu.stat"),
-      usage_file_(usage_folder.empty() ? "" : usage_folder + "/cpuacct.usage") {}
+      folder_(std::move(folder)),
+      usage_folder_(std::move(usage_folder)),
+      quota_file_(folder_ + (version == CgroupVersion::v2 ? "/cpu.max" : "/cpu.cfs_quota_us")),
+      period_file_(folder_ + "/cpu.cfs_period_us"),
+      stat_(folder_ + "/cpu.stat"),
+      usage_file_(usage_folder_ + "/cpuacct.usage") {}
 
 void CgroupCpu::look_again() noexcept {
     for (KernelFile* file : {&quota_file_, &period_file_, &stat_, &usage_file_}) {
@@ -363,77 +388,50 @@ void CgroupCpu::take_quota(std::uint64_t quota_us, std::uint64_t period_us) {
 
 void CgroupCpu::read_usage(std::span<char> buffer, MonotonicTime now) noexcept {
     if (!quota_) {
-        before_.reset();
+        used_.forget();
+        throttled_.forget();
         unused_.reset();
         return;
     }
-    Usage usage = usage_now(buffer);
-    usage.at = now;
-    take_usage(usage);
-}
-
-CgroupCpu::Usage CgroupCpu::usage_now(std::span<char> buffer) noexcept {
-    constexpr std::uint64_t microsecond_ns = 1000;
-    Usage usage;
-    if (const auto stat = stat_.read(buffer)) {
-        usage.periods_throttled = named_number(*stat, "nr_throttled");
-        if (version_ == CgroupVersion::v2) {
-            usage.used_ns = named_number(*stat, "usage_usec");
-            if (usage.used_ns) {
-                *usage.used_ns = std::min(*usage.used_ns, used_ns_max) * microsecond_ns;
-            }
-        }
-    }
-    if (version_ == CgroupVersion::v1) {
-        if (const auto text = usage_file_.read(buffer)) {
-            usage.used_ns = only_number(*text);
-        }
-    }
-    if (usage.used_ns && *usage.used_ns > used_ns_max) {
-        usage.used_ns.reset();
-    }
-    return usage;
-}
-
-void CgroupCpu::take_usage(const Usage& now) {
-    if (!now.used_ns && !now.periods_throttled) {
-        return;  // so that the next reading tells of the time since the last good one
-    }
-    const Usage before = before_.value_or(now);
-    const auto time_ns = static_cast<double>(elapsed(before.at, now.at).count());
-    if (time_ns <= 0) {
-        before_ = before;
+    const std::string_view stat = stat_.read(buffer).value_or(std::string_view{});
+    const auto throttled = throttled_.take(named_number(stat, "nr_throttled"), now);
+    const auto used = used_.take(used_ns(stat, buffer), now);
+    if ((!used && used_.has_count()) || (!used && !throttled)) {
         return;
     }
-    before_ = now;
-    // Counts that fall are of another group of the same name.
-    std::optional<double> unused;
-    if (now.used_ns && before.used_ns && *now.used_ns >= *before.used_ns) {
-        unused = *quota_ - static_cast<double>(*now.used_ns - *before.used_ns) / time_ns;
+    double unused = *quota_ - used.value_or(0);
+    if (throttled) {
+        // A group that spends its quota early in a period stands still until its end, however
+        // little that is on average.
+        unused = std::min(unused, *quota_ * (1 - *throttled * period_ns_));
     }
-    // A group that spent its quota early in a period stood still until its end, however little that
-    // is on average.
-    if (now.periods_throttled && before.periods_throttled &&
-        *now.periods_throttled >= *before.periods_throttled) {
-        const auto periods =
-            static_cast<double>(*now.periods_throttled - *before.periods_throttled);
-        unused = std::min(unused.value_or(*quota_), *quota_ * (1 - periods * period_ns_ / time_ns));
+    unused_ = std::max(unused, 0.0);
+}
+
+std::optional<std::uint64_t> CgroupCpu::used_ns(std::string_view stat,
+                                                std::span<char> buffer) noexcept {
+    constexpr std::uint64_t microsecond_ns = 1000;
+    if (version_ == CgroupVersion::v2) {
+        const auto used_us = named_number(stat, "usage_usec");
+        return used_us && *used_us <= used_ns_max / microsecond_ns
+                   ? std::optional{*used_us * microsecond_ns}
+                   : std::nullopt;
     }
-    if (unused) {
-        unused_ = std::max(*unused, 0.0);
-    }
+    const auto text = usage_folder_.empty() ? std::nullopt : usage_file_.read(buffer);
+    const auto used = text ? only_number(*text) : std::nullopt;
+    return used && *used <= used_ns_max ? used : std::nullopt;
 }
 
 // ---- memory ----
 
-CgroupMemory::CgroupMemory(CgroupVersion version, const std::string& folder)
+CgroupMemory::CgroupMemory(CgroupVersion version, std::string folder)
     : version_(version),
-      folder_(folder),
-      limit_file_(folder +
+      folder_(std::move(folder)),
+      limit_file_(folder_ +
                   (version == CgroupVersion::v2 ? "/memory.max" : "/memory.limit_in_bytes")),
-      usage_file_(folder +
+      usage_file_(folder_ +
                   (version == CgroupVersion::v2 ? "/memory.current" : "/memory.usage_in_bytes")),
-      stat_(folder + "/memory.stat") {}
+      stat_(folder_ + "/memory.stat") {}
 
 void CgroupMemory::look_again() noexcept {
     for (KernelFile* file : {&limit_file_, &usage_file_, &stat_}) {
@@ -445,6 +443,15 @@ bool CgroupMemory::vanished() const {
     return limit_file_.vanished() || usage_file_.vanished() || stat_.vanished();
 }
 
+void CgroupMemory::read(std::span<char> buffer) noexcept {
+    read_limit(buffer);
+    if (limit_bytes_) {
+        read_usage(buffer);
+    } else {
+        unused_bytes_.reset();
+    }
+}
+
 void CgroupMemory::read_limit(std::span<char> buffer) noexcept {
     const auto text = limit_file_.read(buffer);
     if (!text) {
@@ -454,7 +461,6 @@ void CgroupMemory::read_limit(std::span<char> buffer) noexcept {
         return;
     }
     const auto limit = only_number(*text);
-    std::string_view line = *text;
     if (*text == "max\n" || (limit && *limit >= memory_unlimited_bytes)) {
         limit_bytes_.reset();
     } else if (limit && *limit > 0) {
@@ -463,10 +469,6 @@ void CgroupMemory::read_limit(std::span<char> buffer) noexcept {
 }
 
 void CgroupMemory::read_usage(std::span<char> buffer) noexcept {
-    if (!limit_bytes_) {
-        unused_bytes_.reset();
-        return;
-    }
     std::optional<std::uint64_t> used;
     if (const auto text = usage_file_.read(buffer)) {
         used = only_number(*text);
@@ -474,13 +476,17 @@ void CgroupMemory::read_usage(std::span<char> buffer) noexcept {
     if (!used) {
         return;
     }
-    std::optional<std::uint64_t> reclaimable;
+    std::uint64_t reclaimable = 0;
     if (const auto text = stat_.read(buffer)) {
         // Version 1's plain "inactive_file" leaves out the groups below.
-        reclaimable = named_number(
+        const auto inactive = named_number(
             *text, version_ == CgroupVersion::v2 ? "inactive_file" : "total_inactive_file");
+        if (!inactive) {
+            return;
+        }
+        reclaimable = *inactive;
     }
-    const std::uint64_t in_use = *used - std::min(*used, reclaimable.value_or(0));
+    const std::uint64_t in_use = *used - std::min(*used, reclaimable);
     unused_bytes_ = *limit_bytes_ - std::min(*limit_bytes_, in_use);
 }
 
@@ -492,30 +498,26 @@ CgroupMeter::CgroupMeter(const std::string& proc_folder, std::string root)
       root_(std::move(root)) {}
 
 void CgroupMeter::find() {
-    OwnCgroups own;
     const auto cgroup = read_whole_file(cgroup_path_, cgroup_bytes_max);
     const auto mountinfo = read_whole_file(mountinfo_path_, mountinfo_bytes_max);
-    if (cgroup && mountinfo) {
-        auto found = find_own_cgroups(*cgroup, *mountinfo, root_);
-        if (!found) {
-            return;
-        }
-        own = std::move(*found);
+    const auto own =
+        cgroup && mountinfo ? find_own_cgroups(*cgroup, *mountinfo, root_) : std::nullopt;
+    if (!own) {
+        return;
     }
-
     std::vector<CgroupCpu> cpu;
-    for (std::size_t index = 0; index < own.cpu.folders.size(); ++index) {
+    for (std::size_t index = 0; index < own->cpu.folders.size(); ++index) {
         const std::string usage_folder =
-            index < own.cpu_usage_folders.size() ? own.cpu_usage_folders[index] : std::string{};
-        cpu.push_back(keep_or_make(cpu_, own.cpu.version, own.cpu.folders[index], usage_folder));
+            own->cpu_usage_folders.empty() ? std::string{} : own->cpu_usage_folders[index];
+        cpu.push_back(keep_or_make(cpu_, own->cpu.version, own->cpu.folders[index], usage_folder));
     }
     std::vector<CgroupMemory> memory;
-    for (const std::string& folder : own.memory.folders) {
-        memory.push_back(keep_or_make(memory_, own.memory.version, folder));
+    for (const std::string& folder : own->memory.folders) {
+        memory.push_back(keep_or_make(memory_, own->memory.version, folder));
     }
     cpu_ = std::move(cpu);
     memory_ = std::move(memory);
-    pressure_folder_ = own.pressure_folder;
+    pressure_folder_ = own->pressure_folder;
 }
 
 bool CgroupMeter::lost() const {
@@ -524,21 +526,18 @@ bool CgroupMeter::lost() const {
            std::any_of(memory_.begin(), memory_.end(), vanished);
 }
 
-void CgroupMeter::read_limits(std::span<char> buffer) noexcept {
+void CgroupMeter::read_limits_and_memory(std::span<char> buffer) noexcept {
     for (CgroupCpu& level : cpu_) {
         level.read_quota(buffer);
     }
     for (CgroupMemory& level : memory_) {
-        level.read_limit(buffer);
+        level.read(buffer);
     }
 }
 
-void CgroupMeter::read_usage(std::span<char> buffer, MonotonicTime now) noexcept {
+void CgroupMeter::read_cpu_usage(std::span<char> buffer, MonotonicTime now) noexcept {
     for (CgroupCpu& level : cpu_) {
         level.read_usage(buffer, now);
-    }
-    for (CgroupMemory& level : memory_) {
-        level.read_usage(buffer);
     }
 }
 

@@ -46,12 +46,30 @@ struct OwnCgroups {
 std::optional<OwnCgroups> find_own_cgroups(std::string_view cgroup, std::string_view mountinfo,
                                            const std::string& root);
 
+// How fast a count rises.
+class CountRate {
+public:
+    // Per nanosecond, since the last count before this one.  Nothing if there was none, or a
+    // greater one, or if `count` is nothing.
+    std::optional<double> take(std::optional<std::uint64_t> count, MonotonicTime now);
+
+    bool has_count() const { return before_.has_value(); }
+
+    void forget() { before_.reset(); }
+
+private:
+    std::optional<std::uint64_t> before_;
+    MonotonicTime before_at_ = 0;
+};
+
 // The CPU time that one control group may use.
 class CgroupCpu {
 public:
-    CgroupCpu(CgroupVersion version, const std::string& folder, const std::string& usage_folder);
+    CgroupCpu(CgroupVersion version, std::string folder, std::string usage_folder);
 
-    const std::string& folder() const { return folder_; }
+    bool is_at(const std::string& folder, const std::string& usage_folder) const {
+        return folder == folder_ && usage_folder == usage_folder_;
+    }
 
     void look_again() noexcept;
     void read_quota(std::span<char> buffer) noexcept;
@@ -67,19 +85,14 @@ public:
     std::optional<double> unused() const { return unused_; }
 
 private:
-    // Since the control group was made.
-    struct Usage {
-        MonotonicTime at = 0;
-        std::optional<std::uint64_t> used_ns;
-        std::optional<std::uint64_t> periods_throttled;
-    };
-
     void take_quota(std::uint64_t quota_us, std::uint64_t period_us);
-    Usage usage_now(std::span<char> buffer) noexcept;
-    void take_usage(const Usage& now);
+
+    // Nanoseconds of CPU time since the group was made.  `stat` is what its cpu.stat says.
+    std::optional<std::uint64_t> used_ns(std::string_view stat, std::span<char> buffer) noexcept;
 
     CgroupVersion version_;
     std::string folder_;
+    std::string usage_folder_;
     KernelFile quota_file_;  // version 2: with the period
     KernelFile period_file_;
     KernelFile stat_;
@@ -87,20 +100,20 @@ private:
 
     std::optional<double> quota_;
     double period_ns_ = 0;
-    std::optional<Usage> before_;
+    CountRate used_;       // nanoseconds of CPU time
+    CountRate throttled_;  // periods in which the quota did not last
     std::optional<double> unused_;
 };
 
 // The memory that one control group may use.
 class CgroupMemory {
 public:
-    CgroupMemory(CgroupVersion version, const std::string& folder);
+    CgroupMemory(CgroupVersion version, std::string folder);
 
-    const std::string& folder() const { return folder_; }
+    bool is_at(const std::string& folder) const { return folder == folder_; }
 
     void look_again() noexcept;
-    void read_limit(std::span<char> buffer) noexcept;
-    void read_usage(std::span<char> buffer) noexcept;
+    void read(std::span<char> buffer) noexcept;
 
     bool vanished() const;
 
@@ -111,6 +124,9 @@ public:
     std::optional<std::uint64_t> unused_bytes() const { return unused_bytes_; }
 
 private:
+    void read_limit(std::span<char> buffer) noexcept;
+    void read_usage(std::span<char> buffer) noexcept;
+
     CgroupVersion version_;
     std::string folder_;
     KernelFile limit_file_;
@@ -126,14 +142,15 @@ public:
     // `root` stands before every mount point.
     CgroupMeter(const std::string& proc_folder, std::string root);
 
-    // Finds out which control groups this process is in.  May throw std::bad_alloc.
+    // Finds out which control groups this process is in, and what files they have.  May throw
+    // std::bad_alloc; then some groups may be missing until the next time.
     void find();
 
     // A file has vanished: a group is gone, or has lost a controller.
     bool lost() const;
 
-    void read_limits(std::span<char> buffer) noexcept;
-    void read_usage(std::span<char> buffer, MonotonicTime now) noexcept;
+    void read_limits_and_memory(std::span<char> buffer) noexcept;
+    void read_cpu_usage(std::span<char> buffer, MonotonicTime now) noexcept;
 
     // The tightest of all groups; nothing without limit.
     std::optional<double> cpus() const;

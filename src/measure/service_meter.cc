@@ -61,13 +61,14 @@ void ServiceMeter::advance(const Served& served, MonotonicTime now) {
     }
     const double weight = 1 - std::exp(-seconds_in(passed) / seconds_in(memory));
     const std::uint64_t count = risen(before.count, served.count);
+    const std::uint64_t errors = risen(before.errors, served.errors);
     const std::uint64_t proxied = risen(before.proxied, served.proxied);
     const auto per_second = [passed](std::uint64_t events) {
         return static_cast<double>(events) / seconds_in(passed);
     };
     requests_hertz_ += weight * (per_second(count) - requests_hertz_);
-    errors_hertz_ += weight * (per_second(risen(before.errors, served.errors)) - errors_hertz_);
-    latency_us_.add(risen(before.took_us, served.took_us), count, weight);
+    errors_hertz_ += weight * (per_second(errors) - errors_hertz_);
+    latency_us_.add(risen(before.took_us, served.took_us), count - std::min(errors, count), weight);
     proxied_us_.add(risen(before.proxied_took_us, served.proxied_took_us), proxied, weight);
 }
 

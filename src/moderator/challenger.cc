@@ -38,11 +38,11 @@ asio::ip::tcp::endpoint tcp_endpoint(const IpAddress& address, std::uint16_t por
 // already wait to be called when the question ends.
 class Challenger::Question : public std::enable_shared_from_this<Question> {
 public:
-    Question(Challenger& owner, const Endpoint& contact, std::string name)
+    Question(Challenger& owner, const Endpoint& contact, std::string name, const Nonce& nonce)
         : owner_(owner),
           contact_(contact),
           name_(std::move(name)),
-          nonce_(make_nonce()),
+          nonce_(nonce),
           request_(challenge_request(nonce_, contact, owner.keys_)),
           socket_(owner.loop_),
           deadline_(owner.loop_) {}
@@ -151,7 +151,8 @@ Challenger::Challenger(asio::io_context& loop, const KeyRing& keys, IpAddress so
 
 Challenger::~Challenger() = default;
 
-bool Challenger::ask(const Endpoint& contact, const std::string& name, MonotonicTime now) {
+bool Challenger::ask(const Endpoint& contact, const std::string& name, std::uint64_t boot_id,
+                     MonotonicTime now) {
     if (open_ >= open_max) {
         return false;
     }
@@ -159,10 +160,20 @@ bool Challenger::ask(const Endpoint& contact, const std::string& name, Monotonic
         forget_old(now);
     }
     Asked& asked = asked_[contact.to_string()];
+    if (boot_id > asked.boot_id) {
+        // What its earlier lives failed, or those who replayed them, is not held against it.
+        asked.boot_id = boot_id;
+        asked.failures = 0;
+        asked.again_at = 0;
+    }
     if (asked.question || asked.again_at > now) {
         return false;
     }
-    asked.question = std::make_shared<Question>(*this, contact, name);
+    const auto nonce = make_nonce();
+    if (!nonce) {
+        return false;
+    }
+    asked.question = std::make_shared<Question>(*this, contact, name, *nonce);
     ++open_;
     asked.question->start();
     return true;

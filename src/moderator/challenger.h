@@ -36,15 +36,17 @@ public:
     Challenger& operator=(const Challenger&) = delete;
     ~Challenger();
 
-    // Asks, unless it is being asked, or failed a moment ago, or too many are being asked.
-    // Returns true if the question is on its way.
-    bool ask(const Endpoint& contact, const std::string& name, MonotonicTime now);
+    // Asks, unless it is being asked, or this start of the server failed a moment ago, or too many
+    // are being asked.  Returns true if the question is on its way.
+    bool ask(const Endpoint& contact, const std::string& name, std::uint64_t boot_id,
+             MonotonicTime now);
 
 private:
     class Question;
 
     struct Asked {
         std::shared_ptr<Question> question;  // nullptr: answered or given up
+        std::uint64_t boot_id = 0;           // the highest that was announced
         MonotonicTime again_at = 0;
         int failures = 0;
     };

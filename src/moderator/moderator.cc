@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <random>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -50,6 +51,9 @@ constexpr Nanoseconds retire_after = std::chrono::seconds{5};
 
 constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
 
+// How long httpd may take from telling its first child to stop to removing its pid file.
+constexpr Nanoseconds stop_takes = std::chrono::seconds{2};
+
 // How long a predecessor may take to see that it has been replaced.
 constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
 // With the inbox's size 25,600 announcements a second: ten times those of a large cluster.
@@ -81,7 +85,7 @@ private:
 
     void look();
     void sweep(MonotonicTime now, InFlight in_flight);
-    bool httpd_is_stopping() const;
+    bool httpd_is_stopping(MonotonicTime now);
     bool worth_announcing_early(InFlight now) const;
     void measure(InFlight in_flight);
     void announce();
@@ -128,7 +132,7 @@ private:
     MonotonicTime announce_at_ = 0;
     MonotonicTime swept_at_ = 0;
     MonotonicTime retire_at_ = 0;  // 0: not asked to
-    bool pid_file_seen_ = false;
+    MonotonicTime pid_file_seen_at_ = 0;
     bool accepting_paused_ = false;  // no descriptor was left for another child
     InFlight announced_in_flight_;
 };
@@ -187,13 +191,18 @@ void Moderator::start_arriba() {
         arriba_ = *known;
         return;
     }
-    arriba_thread_ = std::jthread{[this, path, model] {
+    const auto measure_and_keep = [this, path, model] {
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
         arriba_ = measure_arriba();
         if (const auto saved = save_arriba(path, model, arriba_); !saved) {
             log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
         }
-    }};
+    };
+    try {
+        arriba_thread_ = std::jthread{measure_and_keep};
+    } catch (const std::system_error& failure) {
+        log(LogLevel::notice, std::string{"the speed is not measured: "} + failure.what());
+    }
 }
 
 void Moderator::start_challenger() {
@@ -229,12 +238,13 @@ void Moderator::start_pool() {
 }
 
 void Moderator::look() {
-    if (::getppid() != parent_ || !table_.is_writer(epoch_)) {
+    if (!table_.is_writer(epoch_)) {
         loop_.stop();
         return;
     }
     const MonotonicTime now = monotonic_now();
-    if (retire_at_ != 0 && now >= retire_at_) {
+    const bool orphaned = ::getppid() != parent_;
+    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
         leave();
         return;
     }
@@ -274,11 +284,13 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     if (std::exchange(accepting_paused_, false)) {
         accept_child();
     }
+    if (::getppid() != parent_) {
+        loop_.stop();
+    }
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
     }
-    pid_file_seen_ = pid_file_seen_ || ::access(settings_.pid_file.c_str(), F_OK) == 0;
-    if (!settings_.self.load.has(leaving) && httpd_is_stopping()) {
+    if (!settings_.self.load.has(leaving) && httpd_is_stopping(now)) {
         // Peers learn it now; this process goes when the last request has ended.
         settings_.self.load.flags |= leaving;
         announce_at_ = now;
@@ -288,9 +300,14 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
 // httpd that stops gracefully serves what it has begun and takes nothing new, for as long as that
 // lasts.  Its parent removes the file with its process number at once, and its children say that
 // they stop.  Each alone can also mean something else: an administrator's hand, a child too many.
-bool Moderator::httpd_is_stopping() const {
-    return retire_at_ == 0 && pid_file_seen_ && table_.cells().any_stopping() &&
-           ::access(settings_.pid_file.c_str(), F_OK) != 0;
+bool Moderator::httpd_is_stopping(MonotonicTime now) {
+    if (::access(settings_.pid_file.c_str(), F_OK) == 0) {
+        pid_file_seen_at_ = now;
+        return false;
+    }
+    const MonotonicTime stopped_at = table_.child_stopped_at();
+    return retire_at_ == 0 && pid_file_seen_at_ != 0 && stopped_at != 0 &&
+           elapsed(stopped_at, pid_file_seen_at_) < stop_takes;
 }
 
 bool Moderator::worth_announcing_early(InFlight now) const {
@@ -416,8 +433,9 @@ void Moderator::take_in(std::span<const std::uint8_t> datagram, const IpAddress&
 }
 
 void Moderator::challenge(const ServerReport& report) {
-    if (challenger_ && challenger_->ask(report.load.contact, std::string{report.name_view()},
-                                        report.load.received_at)) {
+    const LoadReport& load = report.load;
+    if (challenger_ && challenger_->ask(load.contact, std::string{report.name_view()}, load.boot_id,
+                                        load.received_at)) {
         table_.counters().add(Counter::challenges_sent);
     }
 }

@@ -21,7 +21,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import client
-from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until
+from processes import Timeout, children_of, family_of, kill_at_once, name_of, threads_of, wait_until
 
 HERE = Path(__file__).resolve().parent
 BUILD = Path(os.environ.get("BACKHAND_BUILD", HERE.parents[1] / "build" / "release")).resolve()
@@ -95,6 +95,13 @@ def make_certificate(folder):
     return certificate, key
 
 
+def write_key_file(path, secret):
+    """A file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"{secret}\n", encoding="ascii")
+
+
 class Server:
     """One httpd with its folder, its configuration and its processes."""
 
@@ -111,6 +118,7 @@ class Server:
         self.server_lines = ""
         self.site_lines = ""
         self.tail_lines = ""
+        self.key_files = []
         self._process = None
         for name in ("run", "state"):
             (self.folder / name).mkdir(parents=True)
@@ -144,6 +152,7 @@ class Server:
         start = min(6, self.cluster.workers) if self.mpm == "prefork" else self.cluster.workers // threads
         limit = self.cluster.workers if self.mpm == "prefork" else 4 * start
         identity = "User www-data\nGroup www-data" if os.geteuid() == 0 else ""
+        key_line = f"BackhandKey {' '.join(map(str, self.key_files))}" if self.key_files else ""
         tls_listen = f"Listen {self.address}:{self.tls_port} https" if self.cluster.tls else ""
         self.configuration_file.write_text(f"""\
 Define FOLDER {self.folder}
@@ -160,6 +169,7 @@ ServerName node{self.number}.backhand.test
 {tls_listen}
 Listen {self.contact}
 {self.backhand_lines}
+{key_line}
 {self.server_lines}
 <VirtualHost *:{self.port}>
 ServerName {self.cluster.site_name_of(self.number)}
@@ -168,6 +178,13 @@ Include {HERE}/conf/site.conf
 </VirtualHost>
 {self.tail_lines}
 """)
+
+    def hold_keys(self, *secrets):
+        """Makes these the cluster's keys from the next (re)start on; the first signs."""
+        self.key_files = []
+        for number, secret in enumerate(secrets, 1):
+            self.key_files.append(self.folder / f"key{number}")
+            write_key_file(self.key_files[-1], secret)
 
     def configuration_test(self):
         """Runs the configuration test; returns (exit status, everything it said)."""
@@ -222,6 +239,10 @@ Include {HERE}/conf/site.conf
         self.kill()
         return left
 
+    def stop_gracefully(self):
+        """Asks it to stop as `apachectl graceful-stop` does; stop() then waits for its end."""
+        os.kill(self.pid, signal.SIGWINCH)
+
     def kill(self):
         """The machine's power goes: parent, children, moderator and scripts die at once."""
         kill_at_once(self.pid)
@@ -245,6 +266,10 @@ Include {HERE}/conf/site.conf
     def generations(self):
         return self.error_log().count("resuming normal operations")
 
+    def states(self):
+        """What this server says of the others, by contact: ok, silent, unproven, ..."""
+        return {entry["contact"]: entry["state"] for entry in self.report()["servers"] if not entry["self"]}
+
     def moderators(self):
         return [pid for pid in children_of(self.pid) if name_of(pid) == "bh-moderator"]
 
@@ -256,6 +281,10 @@ Include {HERE}/conf/site.conf
     def workers(self):
         """The httpd children: those that serve, and the CGI daemon where there is one."""
         return [pid for pid in children_of(self.pid) if name_of(pid) == "apache2"]
+
+    def serving_children(self):
+        """The httpd children without the CGI daemon, which has one thread where they have many."""
+        return [pid for pid in self.workers() if self.mpm == "prefork" or threads_of(pid) > 1]
 
     # What it says
 
@@ -318,13 +347,14 @@ class Cluster:
     """Servers that announce to each other, started on entry and gone on exit.
 
     `accept`, `server_lines`, `site_lines` and `backhand_lines` are text, or functions from a
-    server's number to text. `chain` stands in the site's <Location "/">. With `plain_too`, an httpd
+    server's number to text. `chain` stands in the site's <Location "/">. `keys` is a list of secrets,
+    the first of which signs, or a function from a server's number to one. With `plain_too`, an httpd
     of the same configuration but without the module runs beside them, as `cluster.plain`.
     """
 
     def __init__(self, mpm, size=2, chain=FORWARD_ALWAYS, accept="AcceptStats 127.0.1.0/24", backhand_lines="",
                  server_lines="", site_lines="", site_name=client.SITE, workers=16, destination="multicast",
-                 contact_lines=None, tls=False, plain_too=False, hosts=None,
+                 contact_lines=None, keys=(), tls=False, plain_too=False, hosts=None,
                  address_of=lambda host: host.address()):
         self._mpm_of = mpm if callable(mpm) else lambda number: mpm
         self.mpm = None
@@ -352,6 +382,7 @@ class Cluster:
                 f"LoadModule backhand_module {MODULE}", "LogLevel notice backhand:info",
                 announcing, _text(accept, number), f"BackhandStateDir {server.folder}/state",
                 _text(backhand_lines, number)])
+            server.hold_keys(*_text(keys, number))
             server.server_lines = _text(server_lines, number)
             server.site_lines = "\n".join([
                 f'<Location "/">\n{_text(chain, number)}\n</Location>',
@@ -416,6 +447,15 @@ class Cluster:
         for viewer in members:
             wait_until(lambda viewer=viewer: f"{viewer} sees {members}: {viewer.report()}",
                        lambda viewer=viewer: _all_are_ready(viewer.report(), members))
+        return self
+
+    def wait_until_ok(self, servers=None):
+        """Waits until each of the servers sees all others as ones to send requests to, and so proven."""
+        members = servers or self.servers
+        for viewer in members:
+            others = {other.contact: "ok" for other in members if other is not viewer}
+            wait_until(lambda viewer=viewer: f"{viewer} sees {members}: {viewer.report()}",
+                       lambda viewer=viewer, others=others: others.items() <= viewer.states().items())
         return self
 
 

@@ -49,6 +49,11 @@ def name_of(pid):
         return ""
 
 
+def threads_of(pid):
+    fields = stat_fields(pid)
+    return int(fields[17]) if fields else 0
+
+
 def children_of(parent):
     """The running children of a process, zombies left out."""
     found = []

@@ -77,25 +77,6 @@ def test_ages_are_those_of_servers_that_announce_every_100_ms(cluster):
         assert 0 <= entry["age_ms"] < 5_000
 
 
-def test_the_machine_is_described_as_the_kernel_describes_it(cluster):
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-
-    for entry in cluster.servers[0].report()["servers"]:
-        assert entry["memory_total_bytes"] == memory["MemTotal"]
-        assert abs(entry["memory_available_bytes"] - memory["MemAvailable"]) < memory["MemTotal"] // 4
-        assert 0 < entry["cpus_permille"] <= 1000 * os.cpu_count()
-        assert 0 <= entry["cpu_idle_permille"] <= 1000
-        assert abs(entry["load_permille"] - 1000 * os.getloadavg()[0]) < 3000
-
-
-def test_workers_are_counted(cluster):
-    for entry in cluster.servers[0].report()["servers"]:
-        assert entry["workers_max"] == cluster.workers
-        assert 0 < entry["workers_idle"] <= cluster.workers
-        assert 0 <= entry["workers_busy"] <= cluster.workers
-
-
 def test_a_server_offers_its_sites(cluster):
     for entry in cluster.servers[0].report()["servers"]:
         assert client.SITE in entry["services"]
@@ -261,21 +242,6 @@ def test_a_contact_may_be_given_by_its_address_alone_or_with_its_port():
         cluster.wait_until_complete()
 
 
-def test_no_more_servers_are_kept_than_the_table_has_room_for():
-    cluster = Cluster("event", size=3)
-    first, second, third = cluster.servers
-    first.backhand_lines += "\nBackhandMaxServers 2"
-
-    with cluster:
-        cluster.wait_until_complete([second, third])
-        wait_until("the first sees one other", lambda: len(first.report()["servers"]) == 2)
-        accepted = first.counters()["datagrams_accepted"]
-        wait_until("more news arrive", lambda: first.counters()["datagrams_accepted"] > accepted + 5)
-
-        assert len(first.report()["servers"]) == 2
-        assert client.fetch(first).status == 200
-
-
 def test_two_clusters_with_ports_of_their_own_do_not_mix():
     with Cluster("event", size=2) as one, Cluster("worker", size=2) as other:
         for cluster in (one, other):
@@ -322,21 +288,3 @@ def test_a_server_whose_module_a_graceful_restart_takes_away_leaves_the_cluster(
         assert second.logged(token)[0].peer == "-"
         assert first.log(token) == []
         assert client.fetch(first).status == 200
-
-
-def test_a_graceful_restart_takes_up_another_size_of_the_table():
-    with Cluster("event", size=2) as cluster:
-        first, second = cluster.servers
-        cluster.wait_until_complete()
-        old = first.moderator()
-        first.backhand_lines += "\nBackhandMaxServers 7"
-        first.write_configuration()
-        first.restart_gracefully()
-
-        wait_until(lambda: f"one new moderator remains of {old}: {first.moderators()}",
-                   lambda: len(first.moderators()) == 1 and first.moderators() != [old], limit_s=8)
-        cluster.wait_until_complete()
-        token = client.new_token()
-        assert client.fetch(first, "/small.html", f"X-Token: {token}").status == 200
-        assert first.logged(token)[0].peer == second.contact
-        assert len(first.moderators()) == 1

@@ -5,23 +5,17 @@ announcements are overheard and bent. docs/wire_format.md has the layout.
 """
 
 import random
-import socket
-import struct
 
 import pytest
 
+import wire
 from client import fetch, new_token
 from httpd import Cluster
 from processes import wait_until
+from wire import DATAGRAM_BYTES_MAX, FORMAT_VERSION, HEADER, MAGIC, Listener, Sender, overheard
 
 ACCEPTED = "127.0.1.60"
 STRANGER = "127.0.9.9"
-
-MAGIC = b"BHND"
-VERSION = 1
-# magic, version, key id, reserved, boot id, sequence
-HEADER = struct.Struct(">4sBBHQQ")
-DATAGRAM_BYTES_MAX = 1200
 
 
 @pytest.fixture(scope="module")
@@ -47,56 +41,6 @@ def unharmed(request):
     token = new_token()
     assert fetch(first, "/small.html", f"X-Token: {token}").status == 200
     assert first.logged(token)[0].peer in [server.contact for server in others]
-
-
-class Sender:
-    """Sends to the cluster's group from an address of its own."""
-
-    def __init__(self, cluster, source):
-        self._target = (cluster.group, cluster.announce_port)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((source, 0))
-        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._socket.close()
-
-    def send(self, *datagrams):
-        for datagram in datagrams:
-            self._socket.sendto(datagram, self._target)
-
-
-class Listener:
-    """Overhears the cluster's group."""
-
-    def __init__(self, cluster):
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("", cluster.announce_port))
-        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
-                                socket.inet_aton(cluster.group) + socket.inet_aton("127.0.0.1"))
-        self._socket.settimeout(30)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._socket.close()
-
-    def next_from(self, server):
-        """The next announcement of one server."""
-        while True:
-            datagram, (source, _) = self._socket.recvfrom(65536)
-            if source == server.address:
-                return datagram
-
-
-def overheard(cluster, server):
-    with Listener(cluster) as listener:
-        return listener.next_from(server)
 
 
 def with_header(datagram, magic=MAGIC, version=None, boot_id=None, sequence=None):
@@ -133,7 +77,7 @@ def test_an_announcement_is_small_and_begins_as_documented(cluster):
     magic, version, key, reserved, boot_id, _ = HEADER.unpack_from(datagram)
 
     assert len(datagram) <= DATAGRAM_BYTES_MAX
-    assert (magic, version, key, reserved) == (MAGIC, VERSION, 0, 0)
+    assert (magic, version, key, reserved) == (MAGIC, FORMAT_VERSION, 0, 0)
     assert str(boot_id) == second.report()["boot_id"]
     assert datagram[HEADER.size] >> 5 == 5, "a CBOR map"
 
@@ -219,7 +163,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_behind_a_good_header_is_dropped_and_counted(cluster, name):
-    datagram = HEADER.pack(MAGIC, VERSION, 0, 0, 2**62, 1) + GARBAGE[name]
+    datagram = HEADER.pack(MAGIC, FORMAT_VERSION, 0, 0, 2**62, 1) + GARBAGE[name]
 
     assert_counted(cluster, ["datagrams_malformed", "datagrams_short", "datagrams_contact_refused"], ACCEPTED,
                    [datagram] * 3)
@@ -240,33 +184,20 @@ def test_a_flood_of_noise_from_accepted_and_other_addresses_stops_nobody(cluster
         with Sender(cluster, source) as sender:
             for _ in range(5_000):
                 sender.send(noise.randbytes(noise.randrange(0, 1400)))
-                sender.send(MAGIC + bytes([VERSION]) + noise.randbytes(noise.randrange(19, 300)))
+                sender.send(MAGIC + bytes([FORMAT_VERSION]) + noise.randbytes(noise.randrange(19, 300)))
 
 
 def test_fields_of_a_later_version_are_skipped():
     with Cluster("event", size=2) as cluster:
         first, second = cluster.servers
         cluster.wait_until_complete()
-        datagram = overheard(cluster, second)
+        said = wire.read_datagram(overheard(cluster, second))
         second.kill()
         counters = first.counters()
+        later = wire.cbor({**said.fields, "later": [1, {"and": 2.5, "more": True}], "latest": -1})
         with Sender(cluster, second.address) as sender:
-            sender.send(with_one_more_field(with_header(datagram, sequence=2**40)))
+            sender.send(wire.datagram(later, said.boot_id, 2**40))
 
         wait_until(lambda: f"it is accepted: {first.counters()}",
                    lambda: first.counters()["datagrams_accepted"] > counters["datagrams_accepted"])
         assert first.counters()["datagrams_malformed"] == counters["datagrams_malformed"]
-
-
-def with_one_more_field(datagram):
-    """The announcement with {"later": [1, 2]} added to its map."""
-    header, first = datagram[:HEADER.size], datagram[HEADER.size]
-    if first == 0xB8:
-        start, rest = bytes([0xB8, datagram[HEADER.size + 1] + 1]), datagram[HEADER.size + 2:]
-    elif 0xA0 <= first < 0xB7:
-        start, rest = bytes([first + 1]), datagram[HEADER.size + 1:]
-    elif first == 0xB7:
-        start, rest = bytes([0xB8, 24]), datagram[HEADER.size + 1:]
-    else:
-        pytest.fail(f"a map that begins with {first:#x}")
-    return header + start + b"\x65later\x82\x01\x02" + rest

@@ -51,7 +51,7 @@ def to_link_local_group(server):
 
 
 def to_everybody(server):
-    """Broadcast: to this network, from an address or not, and to whatever network this is."""
+    """Broadcast to this network, from an address that is written or not."""
     target = {1: "10.77.0.1 10.77.0.255", 2: "10.77.0.255", 3: "10.77.0.255"}[server.number]
     return f"MulticastStats {target}:{server.cluster.announce_port}"
 
@@ -208,6 +208,20 @@ def test_a_server_is_seen_when_it_joins_late_and_gone_when_it_is_killed(network)
         assert clients.failures == []
         for viewer in (first, second):
             wait_until_state(viewer, late, "silent")
+
+
+def test_a_list_is_heard_again_after_a_graceful_restart(network):
+    with clustered(network.hosts[:2], to_each) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        before = second.moderator()
+        second.restart_gracefully()
+        wait_until("the new moderator is alone", lambda: second.moderators() not in ([], [before]) and
+                   len(second.moderators()) == 1)
+        for viewer, other in ((first, second), (second, first)):
+            known = viewer.sees(other)["measurement"]
+            wait_until(f"{viewer} hears more of {other}",
+                       lambda viewer=viewer, other=other, known=known: viewer.sees(other)["measurement"] > known + 5)
 
 
 def test_a_server_that_loses_its_network_counts_what_it_cannot_send_and_comes_back(network):

@@ -218,7 +218,7 @@ TEST(ByCost, CountsLoadPerCpu) {
     one_cpu.load.load_hwm = 4;
     ServerView eight_cpus = server(1);
     eight_cpus.load.load_permille = 4000;
-    eight_cpus.load.cpus_count = 8;
+    eight_cpus.load.cpus_permille = 8000;
     CandidacySet set = set_of({one_cpu, eight_cpus});
 
     run("byCost", "", set);
@@ -243,7 +243,7 @@ TEST(TheCostOfAServer, GrowsWithMemoryAndLoadEvenInAClusterOfOne) {
 
 TEST(TheCostOfAServer, IsFiniteWhenNothingIsKnownOfIt) {
     LoadReport unknown;
-    unknown.cpus_count = 0;
+    unknown.cpus_permille = 0;
 
     EXPECT_DOUBLE_EQ(cost_of(unknown, 0, 0), 3.0);
 }
@@ -471,9 +471,17 @@ TEST_F(ADecision, LeavesOutAPeerWhoseConnectionJustFailed) {
     EXPECT_THAT(decide_by({"removeSelf"}).peers, ElementsAre(2));
 }
 
+TEST_F(ADecision, LeavesOutAPeerThatHasNotProvedItself) {
+    table->demand_proof(true);
+    EXPECT_THAT(decide_by({"removeSelf"}).peers, IsEmpty());
+    EXPECT_TRUE(decision.no_candidate);
+
+    table->prove(2, report_of(3, now).load.contact, 1, 1);
+    EXPECT_THAT(decide_by({"removeSelf"}).peers, ElementsAre(2));
+}
+
 TEST_F(ADecision, DoesNotCountTheRequestItIsAbout) {
-    ChildCell* const cell = table->claim_cell(1);
-    cell->serving = 1;
+    table->cells().claim(1).serving_began();
 
     decide_by({"byAge"});
 

@@ -64,6 +64,15 @@ TEST(AUnicastDestination, MayBeIpv6) {
     EXPECT_EQ(destination->kind, Destination::Kind::unicast);
 }
 
+TEST(AUnicastDestination, ThatIsLinkLocalNeedsAnAddressToSendFrom) {
+    EXPECT_EQ(error_of("[fe80::2]:4445"),
+              "\"[fe80::2]:4445\": every network has addresses like this one; expected an address "
+              "that this server has on the network meant, before it, for example fe80::10 "
+              "[fe80::2]:4445");
+
+    EXPECT_EQ(error_of("fe80::1", "[fe80::2]:4445"), "no error");
+}
+
 TEST(AUnicastDestination, TakesNoTtl) {
     EXPECT_THAT(error_of("10.0.5.7:4445,1"), HasSubstr("a ttl is for multicast"));
 }
@@ -134,6 +143,17 @@ TEST(AMulticastDestination, RefusesATtlThatIsNoNumber) {
     EXPECT_THAT(error_of("239.1.1.1:4445,3,4"), HasSubstr("the ttl must be a number"));
 }
 
+TEST(ADestination, ReadsAsItMayBeWritten) {
+    const auto with_everything = parse_destination("10.0.5.10", "239.220.221.20:4445,3");
+    const auto with_the_usual_ttl = parse_destination("239.220.221.20:4445,1", "");
+    const auto of_this_host = parse_destination("::1", "[ff02::1]:4445,0");
+
+    ASSERT_TRUE(with_everything && with_the_usual_ttl && of_this_host);
+    EXPECT_EQ(with_everything->to_string(), "10.0.5.10 239.220.221.20:4445,3");
+    EXPECT_EQ(with_the_usual_ttl->to_string(), "239.220.221.20:4445");
+    EXPECT_EQ(of_this_host->to_string(), "::1 [ff02::1]:4445,0");
+}
+
 TEST(AReservedAddress, IsNoMulticastAddress) {
     EXPECT_EQ(error_of("240.220.221.20:4445,3"),
               "\"240.220.221.20:4445,3\": 240.220.221.20 is no multicast address, those are in "
@@ -143,6 +163,13 @@ TEST(AReservedAddress, IsNoMulticastAddress) {
 TEST(AReservedAddress, IsNoMulticastAddressWithoutTtlEither) {
     EXPECT_THAT(error_of("10.0.5.10", "255.255.255.254:4445"),
                 AllOf(HasSubstr("is no multicast address"), HasSubstr("224.0.0.0/4")));
+}
+
+TEST(AReservedAddress, IsRefusedHoweverItIsWritten) {
+    EXPECT_THAT(error_of("240.0.0.0:4445"), HasSubstr("240.0.0.0 is no multicast address"));
+    EXPECT_THAT(error_of("255.0.0.1:4445,1"), HasSubstr("for example 239.0.0.1:4445,1"));
+    EXPECT_THAT(error_of("240.220.221:4445"), HasSubstr("\"240.220.221\" is no IP address"));
+    EXPECT_THAT(error_of("[::ffff:240.220.221.20]:4445"), HasSubstr("only IPv6 addresses"));
 }
 
 TEST(ADestination, NeedsAPort) {
@@ -184,6 +211,15 @@ TEST(ADestination, WantsIpv6InBrackets) {
 TEST(ADestination, WantsIpv4WithoutBrackets) {
     EXPECT_THAT(error_of("[10.0.5.255]:4445"), HasSubstr("for example 10.0.5.255:4445"));
     EXPECT_THAT(error_of("[::ffff:10.0.5.255]:4445"), HasSubstr("for example 10.0.5.255:4445"));
+}
+
+TEST(ADestination, RefusesTheNameOfAnInterface) {
+    const std::string expected =
+        "interfaces are not named; expected an address that this server has on the interface, "
+        "before the destination, for example fe80::10 [ff02::1]:4445";
+
+    EXPECT_EQ(error_of("[ff02::1%eth0]:4445"), "\"[ff02::1%eth0]:4445\": " + expected);
+    EXPECT_EQ(error_of("fe80::1%eth0", "[ff02::1]:4445"), "\"fe80::1%eth0\": " + expected);
 }
 
 TEST(ADestination, RefusesNobodysAddress) {

@@ -104,24 +104,36 @@ TEST_F(ThePage, ShowsTheNumbersOfAServer) {
     peer().forwarding = 902;
     peer().view.sent_since = 903;
     peer().view.in_flight = 904;
-    peer().pooled_connections = 905;
-    peer().view.workers_idle = 906;
-    peer().view.load.workers_busy = 907;
-    peer().view.load.workers_max = 908;
-    peer().view.load.arriba = 909;
-    peer().view.load.cpus_count = 16;
+    peer().view.load.forwarded_total = 905;
+    peer().pooled_connections = 906;
+    peer().view.load.request_rate_millihertz = 90'700;
+    peer().view.load.error_rate_millihertz = 1'500;
+    peer().view.load.latency_us = 12'300;
+    peer().view.load.latency_p99_us = 98'700;
+    peer().view.load.latency_at_load_us = 400;
+    peer().view.load.latency_proxied_us = 0;
+    peer().view.workers_idle = 908;
+    peer().view.load.workers_busy = 909;
+    peer().view.load.workers_max = 910;
+    peer().view.load.arriba = 911;
+    peer().view.load.cpus_permille = 1'500;
     peer().view.load.cpu_idle_permille = 875;
     peer().view.load.load_permille = 1420;
     peer().view.load.load_hwm = 8;
     peer().view.load.memory_total_bytes = std::uint64_t{16} << 30U;
     peer().view.load.memory_available_bytes = std::uint64_t{512} << 20U;
+    peer().view.load.pressure_cpu_permille = 101;
+    peer().view.load.pressure_memory_permille = 102;
+    peer().view.load.pressure_io_permille = 103;
     peer().services = {"www.example.com", "static.example.com"};
 
     const std::string number = "<td class=\"number\">";
     std::string cells = "<td>10.0.0.1:8080</td><td class=\"ok\">ok</td>";
     for (const char* const text :
-         {"120 ms", "901", "902", "903", "904", "905", "906", "907", "1813", "908", "909", "16",
-          "87.5%", "1.42", "8", "16.0 GiB", "512 MiB"}) {
+         {"120 ms", "901",      "902",     "903",     "904",    "905",   "906",
+          "90.7",   "1.5",      "12.3 ms", "98.7 ms", "0.4 ms", "-",     "908",
+          "909",    "1817",     "910",     "911",     "1.50",   "87.5%", "1.42",
+          "8",      "16.0 GiB", "512 MiB", "10.1%",   "10.2%",  "10.3%"}) {
         cells += number + text + "</td>";
     }
     EXPECT_THAT(page(), HasSubstr(cells));

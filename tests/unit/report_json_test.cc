@@ -82,25 +82,41 @@ TEST(TheJsonReport, GivesEveryNumberOfAServer) {
     row.view.load.load_permille = 10;
     row.view.load.load_hwm = 16;
     row.view.load.cpu_idle_permille = 11;
-    row.view.load.cpus_count = 12;
+    row.view.load.cpus_permille = 12'500;
     row.view.load.arriba = 13;
     row.view.load.workers_max = 14;
     row.view.load.workers_busy = 15;
+    row.view.load.pressure_cpu_permille = 17;
+    row.view.load.pressure_memory_permille = 18;
+    row.view.load.pressure_io_permille = 19;
+    row.view.load.request_rate_millihertz = 20;
+    row.view.load.error_rate_millihertz = 21;
+    row.view.load.latency_us = 22;
+    row.view.load.latency_p99_us = 23;
+    row.view.load.latency_at_load_us = 24;
+    row.view.load.latency_proxied_us = 25;
+    row.view.load.forwarded_total = 26;
     row.view.load.interval_ms = 100;
     row.view.load.keepalive_timeout_ms = 5000;
-    row.view.load.flags = connection_holds_worker;
+    row.view.load.flags = connection_holds_worker | implausible;
+    row.view.proven = false;
     ReportSnapshot snapshot;
     snapshot.servers.push_back(row);
 
     EXPECT_EQ(parsed(snapshot)["servers"][0], json::parse(R"({
         "slot": 3, "self": false, "name": "web4", "contact": "10.0.0.1:8080",
-        "services": ["a", "b"], "age_ms": 250, "boot_id": "8", "measurement": 9, "arriba": 13,
-        "load_permille": 10, "load_hwm": 16, "cpu_idle_permille": 11, "cpus": 12,
+        "services": ["a", "b"], "state": "unproven", "age_ms": 250, "boot_id": "8",
+        "measurement": 9, "arriba": 13, "load_permille": 10, "load_hwm": 16,
+        "cpu_idle_permille": 11, "cpus_permille": 12500,
         "memory_total_bytes": 1099511627776, "memory_available_bytes": 549755813888,
+        "pressure_cpu_permille": 17, "pressure_memory_permille": 18, "pressure_io_permille": 19,
         "workers_max": 14, "workers_busy": 15, "workers_idle": 5, "serving": 4, "forwarding": 1,
+        "forwarded_total": 26, "request_rate_millihertz": 20, "error_rate_millihertz": 21,
+        "latency_us": 22, "latency_p99_us": 23, "latency_at_load_us": 24,
+        "latency_proxied_us": 25, "interval_ms": 100, "keepalive_timeout_ms": 5000,
+        "leaving": false, "connection_holds_worker": true, "implausible": true, "proven": false,
         "sent_since": 6, "in_flight": 7, "ejected": true, "failures_in_a_row": 2,
-        "pooled_connections": 3, "interval_ms": 100, "keepalive_timeout_ms": 5000,
-        "leaving": false, "connection_holds_worker": true})"));
+        "pooled_connections": 3})"));
 }
 
 TEST(TheJsonReport, ListsASingleSiteAsAListToo) {

@@ -2,13 +2,13 @@
 #include "report/snapshot.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <limits>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "table_fixture.h"
 
 namespace backhand {
 namespace {
@@ -24,24 +24,6 @@ constexpr MonotonicTime after(Nanoseconds pause) {
     return start + nanoseconds_in(pause);
 }
 
-// Zeroed, page aligned memory, as a fresh mapping is.
-class TableMemory {
-public:
-    explicit TableMemory(ClusterTable::Size size)
-        : pages_((ClusterTable::bytes_needed(size) + page_bytes - 1) / page_bytes) {}
-
-    void* get() { return pages_.data(); }
-
-private:
-    static constexpr std::size_t page_bytes = 4096;
-
-    struct alignas(page_bytes) Page {
-        std::array<std::byte, page_bytes> bytes{};
-    };
-
-    std::vector<Page> pages_;
-};
-
 ServerReport report_of(std::string_view name, std::string_view contact) {
     ServerReport report;
     report.set_name(name);
@@ -53,10 +35,8 @@ ServerReport report_of(std::string_view name, std::string_view contact) {
 }
 
 struct ASnapshot : testing::Test {
-    static constexpr ClusterTable::Size size{.slots_max = 8, .cells_max = 4};
-
-    TableMemory memory{size};
-    ClusterTable table = ClusterTable::create(memory.get(), size);
+    TableFixture memory{8, 4};
+    const ClusterTable& table = *memory;
 
     ReportSnapshot taken_after(Nanoseconds pause) const {
         return take_snapshot(table, after(pause), {});
@@ -133,9 +113,11 @@ TEST_F(ASnapshot, CountsThisServersRequestsExactly) {
     report.load.serving = 99;
     report.load.forwarding = 99;
     table.set_self(report);
-    ChildCell* const cell = table.claim_cell(100);
-    cell->serving = 3;
-    cell->forwarding = 1;
+    const ChildTally tally = table.cells().claim(100);
+    for (int request = 0; request < 3; ++request) {
+        tally.serving_began();
+    }
+    tally.forwarding_began();
 
     const ServerRow row = taken_after(seconds{9}).servers.front();
 
@@ -228,6 +210,20 @@ TEST_F(AServer, IsSilentRatherThanEjected) {
     EXPECT_EQ(state_after(seconds{10}), ServerState::silent);
 }
 
+TEST_F(AServer, IsUnprovenUntilItsContactHasAnsweredAChallenge) {
+    table.demand_proof(true);
+    EXPECT_EQ(state_after(seconds{1}), ServerState::unproven);
+
+    table.prove(1, *Endpoint::parse("10.0.0.2:80"), 7, 1);
+    EXPECT_EQ(state_after(seconds{1}), ServerState::ok);
+}
+
+TEST_F(AServer, IsSilentRatherThanUnproven) {
+    table.demand_proof(true);
+
+    EXPECT_EQ(state_after(seconds{10}), ServerState::silent);
+}
+
 TEST_F(AServer, IsLeavingHoweverSilent) {
     ServerReport farewell = report_of("web2", "10.0.0.2:80");
     farewell.load.measurement = 2;
@@ -242,6 +238,7 @@ TEST(AState, HasANamePeopleRead) {
     EXPECT_EQ(to_string(ServerState::silent), "silent");
     EXPECT_EQ(to_string(ServerState::ejected), "ejected");
     EXPECT_EQ(to_string(ServerState::leaving), "leaving");
+    EXPECT_EQ(to_string(ServerState::unproven), "unproven");
 }
 
 // ---- wording ----

@@ -1,10 +1,16 @@
-// A cluster table in ordinary memory, and servers to put into it.
+// A cluster table in memory that forked processes share, as httpd's is, and servers to put into it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <memory>
+#include <cstdint>
+#include <cstring>
 #include <new>
 #include <string>
+#include <vector>
+
+#include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
 
 #include "cluster/table.h"
 
@@ -13,25 +19,61 @@ namespace backhand {
 class TableFixture {
 public:
     explicit TableFixture(std::uint32_t slots_max = 16, std::uint32_t cells_max = 8)
-        : bytes_(ClusterTable::bytes_needed({slots_max, cells_max})),
-          memory_(::operator new (bytes_, std::align_val_t{4096})) {
-        std::fill_n(static_cast<std::byte*>(memory_), bytes_, std::byte{0});
-        table_.emplace(ClusterTable::create(memory_, {slots_max, cells_max}));
+        : slots_max_(slots_max),
+          bytes_(ClusterTable::bytes_needed({slots_max, cells_max})),
+          mapping_(bytes_ + beyond_bytes),
+          table_(ClusterTable::create(mapping_.start, {slots_max, cells_max})) {
+        ASAN_POISON_MEMORY_REGION(mapping_.start + bytes_, beyond_bytes);
     }
 
-    TableFixture(const TableFixture&) = delete;
-    TableFixture& operator=(const TableFixture&) = delete;
+    const ClusterTable& operator*() const { return table_; }
 
-    ~TableFixture() { ::operator delete (memory_, std::align_val_t{4096}); }
+    const ClusterTable* operator->() const { return &table_; }
 
-    const ClusterTable& operator*() const { return *table_; }
+    std::byte* at(std::size_t offset) const { return mapping_.start + offset; }
 
-    const ClusterTable* operator->() const { return &*table_; }
+    // Every byte of the table.
+    std::vector<std::byte> copy() const { return {at(0), at(bytes_)}; }
+
+    // Leaves a slot as a writer does that dies in the middle of a report.  The slots are the last
+    // region, and a slot begins with its version, which is odd while it is written.
+    void break_off_writing(std::uint32_t slot_index) const {
+        const std::size_t slot_bytes =
+            ClusterTable::bytes_needed({2, 0}) - ClusterTable::bytes_needed({1, 0});
+        std::byte* const slot = at(bytes_ - (slots_max_ - slot_index) * slot_bytes);
+        *slot |= std::byte{1};
+        std::memset(slot + 8, 0xAB, 40);
+    }
 
 private:
+    static constexpr std::size_t beyond_bytes = 4096;
+
+    struct Mapping {
+        explicit Mapping(std::size_t size)
+            : bytes(size),
+              start(static_cast<std::byte*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+            if (start == MAP_FAILED) {
+                throw std::bad_alloc{};
+            }
+        }
+
+        Mapping(const Mapping&) = delete;
+        Mapping& operator=(const Mapping&) = delete;
+
+        ~Mapping() {
+            ASAN_UNPOISON_MEMORY_REGION(start, bytes);
+            ::munmap(start, bytes);
+        }
+
+        std::size_t bytes;
+        std::byte* start;
+    };
+
+    std::uint32_t slots_max_;
     std::size_t bytes_;
-    void* memory_;
-    std::optional<ClusterTable> table_;
+    Mapping mapping_;
+    ClusterTable table_;
 };
 
 // Server `number` of a cluster on 10.0.0.0/24, which has just reported.
