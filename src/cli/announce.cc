@@ -91,8 +91,7 @@ public:
 
     Status run() {
         if (settings_.challenge_listen) {
-            if (const Status listening = challenges_.listen(*settings_.challenge_listen);
-                !listening) {
+            if (Status listening = challenges_.listen(*settings_.challenge_listen); !listening) {
                 return listening;
             }
         }

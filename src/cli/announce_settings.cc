@@ -127,6 +127,7 @@ Status set_challenge(const AnnounceOptions& options, AnnounceSettings& settings)
 }
 
 std::string environment(const char* name) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment.
     const char* const value = std::getenv(name);
     return value == nullptr ? "" : value;
 }

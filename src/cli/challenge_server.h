@@ -32,6 +32,7 @@ public:
     ChallengeServer(asio::io_context& loop, Answer answer);
     ChallengeServer(const ChallengeServer&) = delete;
     ChallengeServer& operator=(const ChallengeServer&) = delete;
+    ~ChallengeServer() = default;
 
     // Called once, before the loop runs.
     Status listen(const Endpoint& endpoint);

@@ -35,8 +35,12 @@ using backhand::WatchOptions;
 constexpr int exit_failed = 1;
 constexpr int exit_usage = 2;
 
-int complain(std::string_view what, int exit_status) {
+void say(std::string_view what) {
     std::fprintf(stderr, "backhand: %.*s\n", static_cast<int>(what.size()), what.data());
+}
+
+int complain(std::string_view what, int exit_status) {
+    say(what);
     return exit_status;
 }
 
@@ -174,8 +178,8 @@ int announce(const AnnounceOptions& options) {
     if (!settings) {
         return complain(settings.error());
     }
-    const Status done = backhand::run_announce(
-        *settings, [](LogLevel, std::string_view text) { complain(text, exit_failed); });
+    const Status done =
+        backhand::run_announce(*settings, [](LogLevel, std::string_view text) { say(text); });
     return done ? 0 : complain(done.error());
 }
 

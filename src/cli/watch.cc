@@ -123,7 +123,7 @@ public:
             // The second: nobody reads any more.
             ended_ = events[0].revents != 0 || events[1].revents != 0;
             for (std::size_t index = 0; index < receivers_.size() && !ended_; ++index) {
-                if (const Status printed = take_from(receivers_[index].get()); !printed) {
+                if (Status printed = take_from(receivers_[index].get()); !printed) {
                     return printed;
                 }
             }
@@ -143,7 +143,7 @@ private:
             if (!line) {
                 continue;
             }
-            if (const Status written = write(*line); !written) {
+            if (Status written = write(*line); !written) {
                 return written;
             }
             --left_;
@@ -250,7 +250,7 @@ std::optional<std::string> watch_line(const Heard& heard, const KeyRing* keys, b
 
 Status run_watch(const WatchSettings& settings) {
     for (const Destination& destination : settings.destinations) {
-        if (const Status harmless = check_nobody_goes_deaf(destination); !harmless) {
+        if (Status harmless = check_nobody_goes_deaf(destination); !harmless) {
             return harmless;
         }
     }

@@ -25,6 +25,7 @@ public:
     MachineReporter(const std::string& state_directory, Log log);
     MachineReporter(const MachineReporter&) = delete;
     MachineReporter& operator=(const MachineReporter&) = delete;
+    ~MachineReporter() = default;
 
     // Sets what this is about in `load`, and nothing else.
     void report(MonotonicTime now, LoadReport& load);
