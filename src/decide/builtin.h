@@ -1,8 +1,11 @@
 // The built-in candidacy functions.
 //
 // From the seed, with the seed's meaning and defaults: byAge [seconds], byRandom, byLogWindow,
-// byCPU, byLoad, byCost.  From the original's later versions: removeSelf.
-// Ours: byInFlight, byWindow n, preferSelf [margin], and `auto`, which stands for a whole chain.
+// byCPU, byLoad, byCost.  From the original's later versions: byLoad's bias, byBusyChildren [bias],
+// addSelf, removeSelf, addPrediction.
+// Ours: byInFlight, byWindow n, preferSelf [margin], byHotCold [quantile], byWeighted,
+// byInterpretedLoad, and `auto`, which stands for a whole chain.  Filters by what the request asks
+// for: byHost pattern, byPath pattern.
 #pragma once
 
 #include <memory>

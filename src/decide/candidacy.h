@@ -7,6 +7,7 @@
 // A set is kept and used again: it allocates only until it has once held the whole cluster.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -58,8 +59,14 @@ public:
 
     const ServerView& operator[](std::size_t position) const { return servers_[order_[position]]; }
 
-    // Every server that may be a member, self first; the functions do not change it.
+    // Every server that may be a member, self first, whoever is one.
     std::span<const ServerView> servers() const { return servers_; }
+
+    // Calls change(ServerView&) for each of them: what the functions after this one then see.
+    template <class Change>
+    void change_views(Change change) {
+        std::for_each(servers_.begin(), servers_.end(), change);
+    }
 
     const ServerView& self() const { return servers_.front(); }
 
@@ -130,7 +137,7 @@ public:
         keeps,     // each member by itself, or not: as keeps() says
         shuffles,  // every order becomes as likely as any other
         shortens,  // the first window() members stay
-        orders,    // by what is known of each member, and of self
+        orders,    // by what is known of the members, and of self; may add self
     };
 
     virtual Effect effect() const { return Effect::any; }
@@ -138,6 +145,9 @@ public:
     virtual bool keeps(const ServerView&) const { return true; }
 
     virtual std::size_t window() const { return 0; }
+
+    // False: the request is served here, and no function is asked for more.
+    virtual bool admits(const RequestView&) const { return true; }
 
     // With fewer requests in progress than this, self is put first whoever the others are.
     virtual double self_stays_below() const { return 0; }

@@ -105,6 +105,11 @@ void Chain::find_shortcuts() {
     }
 }
 
+bool Chain::admits(const RequestView& request) const {
+    return std::all_of(functions_.begin(), functions_.end(),
+                       [&](const auto& function) { return function->admits(request); });
+}
+
 void Chain::apply(CandidacySet& set, const DecisionContext& context) const {
     apply_from(0, set, context);
 }
@@ -167,7 +172,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
         return;
     }
     server.serving -= std::min(server.serving, 1U);
-    if (server.serving < chain.self_stays_below()) {
+    if (server.serving < chain.self_stays_below() || !chain.admits(context.request)) {
         return;
     }
     set.begin_without(server);

@@ -45,6 +45,9 @@ public:
 
     void apply(CandidacySet& set, const DecisionContext& context) const;
 
+    // False if a function has it that this request is served here.
+    bool admits(const RequestView& request) const;
+
     // With fewer requests in progress than this, self serves the request, whatever the cluster does
     // meanwhile: there is nothing to decide.
     double self_stays_below() const { return self_stays_below_; }

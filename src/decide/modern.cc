@@ -1,0 +1,263 @@
+// The candidacy functions the original did not have: they count requests in progress, look at few
+// servers drawn at random, and bear in mind that news are old.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+
+#include "base/text.h"
+#include "decide/making.h"
+
+namespace backhand {
+
+namespace {
+
+constexpr double prefer_self_margin_default = 1;
+constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
+
+// A server of whose answers more than one in so many is a 5xx is no basis for a latency.
+constexpr std::uint64_t failing_share = 10;
+
+class ByWindow final : public CandidacyFunction {
+public:
+    explicit ByWindow(std::size_t size) : size_(size) {}
+
+    void apply(CandidacySet& set, const DecisionContext&) const override { set.truncate(size_); }
+
+    Effect effect() const override { return Effect::shortens; }
+
+    std::size_t window() const override { return size_; }
+
+private:
+    std::size_t size_;
+};
+
+// Fewest requests in progress first: for self an exact count, for a peer the newest count it sent
+// plus what this host has sent it since.
+class ByInFlight final : public CandidacyFunction {
+public:
+    void apply(CandidacySet& set, const DecisionContext&) const override {
+        set.order_by([](const ServerView& server) { return server.expected_serving(); });
+    }
+
+    Effect effect() const override { return Effect::orders; }
+};
+
+// Moving a request costs both servers work.  It pays only if the head of the set has at least
+// `margin` requests less to do than this server.
+class PreferSelf final : public CandidacyFunction {
+public:
+    explicit PreferSelf(double margin) : margin_(margin) {}
+
+    void apply(CandidacySet& set, const DecisionContext&) const override {
+        if (set.empty() || set[0].expected_serving() + margin_ > set.self().serving) {
+            set.put_self_first();
+        }
+    }
+
+    Effect effect() const override { return Effect::orders; }
+
+    double self_stays_below() const override { return margin_; }
+
+private:
+    double margin_;
+};
+
+// Prequal's rule (Wydrowski and others: "Load is not what you should balance", NSDI 2024) over the
+// members: of the servers that are not hot, the fastest; if all are hot, the one with the fewest
+// requests.
+//
+// "At or above" the quantile, where Prequal has "above": among the two or three servers of a random
+// window nobody is above it.  And what fails fast looks fast and draws all requests, so a server
+// that gives many errors is not judged by its speed.
+class ByHotCold final : public CandidacyFunction {
+public:
+    explicit ByHotCold(double quantile) : quantile_(quantile) {}
+
+    void apply(CandidacySet& set, const DecisionContext&) const override {
+        if (set.empty()) {
+            return;
+        }
+        set.order_by([](const ServerView& server) { return server.expected_serving(); });
+        const auto rank =
+            static_cast<std::size_t>(std::ceil(quantile_ * static_cast<double>(set.size())));
+        const std::uint32_t hot_from =
+            set[std::clamp<std::size_t>(rank, 1, set.size()) - 1].expected_serving();
+        set.order_by([hot_from](const ServerView& server) {
+            if (is_failing(server.load)) {
+                return failing_base + server.expected_serving();
+            }
+            return server.expected_serving() >= hot_from
+                       ? hot_base + server.expected_serving()
+                       : static_cast<double>(server.load.latency_at_load_us);
+        });
+    }
+
+    Effect effect() const override { return Effect::orders; }
+
+private:
+    // Above every latency, and above every count on top of that.
+    static constexpr double hot_base = 1e10;
+    static constexpr double failing_base = 2e10;
+
+    static bool is_failing(const LoadReport& load) {
+        return std::uint64_t{load.error_rate_millihertz} * failing_share >
+               load.request_rate_millihertz;
+    }
+
+    double quantile_;
+};
+
+// A key for random order by weight (Efraimidis and Spirakis: "Weighted random sampling with a
+// reservoir", 2006): the lowest key comes first with a probability proportional to the weight, and
+// so on among the rest.  REQUIRES: weight > 0.
+double random_key(Random& random, double weight) {
+    return -std::log1p(-random.fraction()) / weight;
+}
+
+// Random order, in which fast and large servers come first more often.
+class ByWeighted final : public CandidacyFunction {
+public:
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        double speeds = 0;
+        std::size_t speeds_known = 0;
+        for (std::size_t position = 0; position < set.size(); ++position) {
+            const std::uint32_t speed = set[position].load.arriba;
+            speeds += speed;
+            speeds_known += speed != 0 ? 1 : 0;
+        }
+        const double mean = speeds_known == 0 ? 1 : speeds / static_cast<double>(speeds_known);
+        set.order_by([&](const ServerView& server) {
+            const double speed = server.load.arriba != 0 ? server.load.arriba : mean;
+            return random_key(context.random, speed * std::max(1U, server.load.cpus_permille));
+        });
+    }
+
+    Effect effect() const override { return Effect::orders; }
+};
+
+// Basic load interpretation (Dahlin: "Interpreting stale load information", 1999): since the
+// members sent their news, requests have arrived that nobody has counted.  They are taken to have
+// gone to the least loaded, which they fill up like water; each server then gets this request with
+// the probability with which one of those went to it.
+class ByInterpretedLoad final : public CandidacyFunction {
+public:
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        if (set.empty()) {
+            return;
+        }
+        set.order_by([](const ServerView& server) { return server.expected_serving(); });
+        const double level = level_of(set, 1 + uncounted_arrivals(set));
+        set.order_by([&](const ServerView& server) {
+            const double share = level - server.expected_serving();
+            if (share <= 0) {
+                return 1.0 + server.expected_serving();
+            }
+            const double key = random_key(context.random, share);
+            return key / (1 + key);  // in random order below 1, before those that get none
+        });
+    }
+
+    Effect effect() const override { return Effect::orders; }
+
+private:
+    // At the members, by others than this host, whose own are known.
+    static double uncounted_arrivals(const CandidacySet& set) {
+        double requests_per_second = 0;
+        double ages = 0;
+        double sent = 0;
+        for (std::size_t position = 0; position < set.size(); ++position) {
+            const ServerView& server = set[position];
+            requests_per_second += server.load.request_rate_millihertz / 1000.0;
+            ages += std::chrono::duration<double>(server.age).count();
+            sent += server.sent_since;
+        }
+        const double mean_age = ages / static_cast<double>(set.size());
+        return std::max(0.0, requests_per_second * mean_age - sent);
+    }
+
+    // How high so many arrivals fill the members up.  REQUIRES: ordered, fewest requests first.
+    static double level_of(const CandidacySet& set, double arrivals) {
+        double volume = arrivals;
+        double level = 0;
+        for (std::size_t position = 0; position < set.size(); ++position) {
+            const double bottom = set[position].expected_serving();
+            if (position != 0 && level <= bottom) {
+                break;
+            }
+            volume += bottom;
+            level = volume / static_cast<double>(position + 1);
+        }
+        return level;
+    }
+};
+
+Made make_by_window(std::string_view name, std::string_view argument) {
+    const auto size = parse_number<std::uint32_t>(argument);
+    if (!size || *size == 0) {
+        return bad_argument(name, argument, "how many servers to keep, for example byWindow 3");
+    }
+    return one<ByWindow>(with_argument(name, argument), std::size_t{*size});
+}
+
+Made make_prefer_self(std::string_view name, std::string_view argument) {
+    const auto margin = number_within(argument, prefer_self_margin_default, 0, 1e6);
+    if (!margin) {
+        return bad_argument(name, argument,
+                            "a number of requests, 0 or more, for example preferSelf 1");
+    }
+    return one<PreferSelf>(with_argument(name, argument), *margin);
+}
+
+Made make_by_hot_cold(std::string_view name, std::string_view argument) {
+    const auto quantile = number_within(argument, hot_quantile_default, 0, 1);
+    if (!quantile) {
+        return bad_argument(name, argument, "a quantile from 0 to 1, for example byHotCold 0.84");
+    }
+    return one<ByHotCold>(with_argument(name, argument), *quantile);
+}
+
+struct Line {
+    std::string_view name;
+    std::string_view argument;
+};
+
+// Every server has heard the same news.  So each looks at a few peers drawn at random (or all would
+// run to the same one), counts what it sent itself, and lets go of a request only for a gain.
+constexpr std::array auto_lines = {
+    Line{"byAge", "2"},    Line{"removeSelf", ""}, Line{"byRandom", ""},
+    Line{"byWindow", "3"}, Line{"byInFlight", ""}, Line{"preferSelf", "1"},
+};
+
+Made make_auto(std::string_view name, std::string_view argument) {
+    if (!argument.empty()) {
+        return bad_argument(name, argument, "no argument");
+    }
+    std::vector<NamedFunction> result;
+    for (const Line& line : auto_lines) {
+        auto made = make_builtin(line.name, line.argument);
+        if (!made) {
+            return made;
+        }
+        std::move(made->begin(), made->end(), std::back_inserter(result));
+    }
+    return result;
+}
+
+constexpr std::array builtins = {
+    Builtin{"auto", make_auto},
+    Builtin{"byHotCold", make_by_hot_cold},
+    Builtin{"byInFlight", make_plain<ByInFlight>},
+    Builtin{"byInterpretedLoad", make_plain<ByInterpretedLoad>},
+    Builtin{"byWeighted", make_plain<ByWeighted>},
+    Builtin{"byWindow", make_by_window},
+    Builtin{"preferSelf", make_prefer_self},
+};
+
+}  // namespace
+
+std::span<const Builtin> modern_builtins() {
+    return builtins;
+}
+
+}  // namespace backhand
