@@ -1,7 +1,7 @@
 #include "measure/machine_reporter.h"
 
 #include <optional>
-#include <utility>
+#include <system_error>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 
 namespace backhand {
 
-MachineReporter::MachineReporter(const std::string& state_directory, Log log) {
+MachineReporter::MachineReporter(const std::string& state_directory, const Log& log) {
     const bool kept = !state_directory.empty();
     const std::string path = state_directory + "/arriba";
     const std::string model = cpu_model_name();
@@ -18,14 +18,19 @@ MachineReporter::MachineReporter(const std::string& state_directory, Log log) {
         arriba_ = *known;
         return;
     }
-    arriba_thread_ = std::jthread{[this, kept, path, model, log = std::move(log)] {
+    const auto measure_and_keep = [this, kept, path, model, log] {
         ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
         arriba_ = measure_arriba();
         const Status saved = kept ? save_arriba(path, model, arriba_) : Status{Done{}};
         if (!saved) {
             log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
         }
-    }};
+    };
+    try {
+        arriba_thread_ = std::jthread{measure_and_keep};
+    } catch (const std::system_error& failure) {
+        log(LogLevel::notice, std::string{"the speed is not measured: "} + failure.what());
+    }
 }
 
 void MachineReporter::report(MonotonicTime now, LoadReport& load) {

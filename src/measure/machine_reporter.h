@@ -22,7 +22,7 @@ public:
     // measured in a thread of lowest priority (0.1 s of CPU time), for which only the destructor
     // waits, and written there; until then it is reported as 0.  Nothing is read or kept if
     // `state_directory` is empty.
-    MachineReporter(const std::string& state_directory, Log log);
+    MachineReporter(const std::string& state_directory, const Log& log);
     MachineReporter(const MachineReporter&) = delete;
     MachineReporter& operator=(const MachineReporter&) = delete;
     ~MachineReporter() = default;
