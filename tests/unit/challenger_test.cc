@@ -324,6 +324,23 @@ TEST_F(AChallenger, AsksEverMoreRarelyWhoHasNotPassed) {
     }
 }
 
+TEST_F(AChallenger, AsksAtOnceWhoHasStartedAnewSinceItFailed) {
+    const Endpoint nobody = bound_socket(SOCK_STREAM).address;
+    const MonotonicTime now = monotonic_now();
+    MonotonicTime later = now;
+    for (int time = 0; time < 3; ++time) {
+        ASSERT_TRUE(challenger.ask(nobody, "web2", first_boot, later));
+        run();
+        later += nanoseconds_in(std::chrono::minutes{1});
+    }
+    EXPECT_FALSE(challenger.ask(nobody, "web2", first_boot, now));
+    EXPECT_FALSE(challenger.ask(nobody, "web2", first_boot - 1, now));
+
+    EXPECT_TRUE(challenger.ask(nobody, "web2", first_boot + 1, now));
+    run();
+    EXPECT_FALSE(challenger.ask(nobody, "web2", first_boot + 1, now));
+}
+
 TEST_F(AChallenger, AsksThirtyTwoAtATime) {
     const WebServer everywhere{"0.0.0.0"};
     const auto contact = [&](int number) {
