@@ -284,6 +284,7 @@ def test_a_parent_that_dies_while_its_moderator_starts_leaves_none_behind():
         wait_until("the successor goes", lambda: not is_running(successor))
         tracer.terminate()
         tracer.wait()
+        server.kill()
 
 
 def tracer_of(pid):
@@ -476,12 +477,12 @@ def test_a_parent_that_is_killed_takes_its_moderator_with_it_and_peers_go_elsewh
         for pid in moderators:
             wait_until(f"moderator {pid} goes", lambda pid=pid: not is_running(pid))
         for server in servers:
-            wait_until(lambda server=server: f"{server} is no candidate: {forwarder.sees(server)}",
-                       lambda server=server: forwarder.sees(server)["state"] in ("leaving", "silent"))
+            # Its children go on as orphans: only who says so is no candidate any more.
+            wait_until(lambda server=server: f"{server} leaves: {forwarder.sees(server)}",
+                       lambda server=server: forwarder.sees(server)["state"] == "leaving")
         forwarded = all_forwarded(forwarder, clients)
         clients.wait_for(100)
         after = all_forwarded(forwarder, clients)
-        # The orphans go on, as httpd's do, and keep the port.
         at_once(httpd.Server.kill, servers)
         start_all(servers)
         forwarding_to_all.wait_until_complete()
