@@ -13,7 +13,7 @@ failed=0
 count() {
     passed=$((passed + $2))
     failed=$((failed + $3))
-    printf '==> %s: %d passed, %d failed\n\n' "$1" "$2" "$3"
+    printf '==> %s: %d passed, %d failed (at %d s)\n\n' "$1" "$2" "$3" "$SECONDS"
 }
 
 # suite NAME COMMAND...: a command that is one test.

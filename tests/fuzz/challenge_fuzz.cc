@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -72,7 +73,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Endpoint contact = *Endpoint::parse(contact_text);
     const Challenged asked{.contact = contact, .name = name};
 
-    require(!backhand::read_answer(input, backhand::make_nonce(), asked, keys()));
+    const std::optional<Nonce> never_asked = backhand::make_nonce();
+    require(never_asked && !backhand::read_answer(input, *never_asked, asked, keys()));
     require(!backhand::read_challenge(input, *Endpoint::parse("10.0.0.2:80"), keys()));
 
     if (const auto read = backhand::read_challenge(as_question(input), contact, keys())) {

@@ -244,10 +244,12 @@ class Socket:
         self._port = f":{server.cluster.announce_port:04X}"
 
     def _row(self):
-        with open("/proc/net/udp", encoding="ascii") as table:
-            row, = [fields for fields in map(str.split, table)
-                    if fields[1].endswith(self._port) and fields[9] in self._inodes]
-        return row
+        while True:
+            # Read in several steps: a row may come twice or not at all while others come and go.
+            with open("/proc/net/udp", encoding="ascii") as table:
+                for fields in map(str.split, table):
+                    if fields[1].endswith(self._port) and fields[9] in self._inodes:
+                        return fields
 
     @property
     def waiting_bytes(self):
