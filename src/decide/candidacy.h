@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "cluster/table.h"
+#include "cluster/view.h"
 
 namespace backhand {
 
@@ -31,7 +31,7 @@ struct RequestView {
 
 struct DecisionContext {
     const RequestView& request;
-    const ClusterTable& table;
+    const ClusterView& table;
     Random& random;
     MonotonicTime now = 0;
 };
