@@ -20,7 +20,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/random.h"
-#include "cluster/table.h"
+#include "cluster/view.h"
 
 namespace backhand {
 
@@ -81,7 +81,7 @@ struct ForwardEnd {
 
 struct DecisionContext {
     const RequestView& request;
-    const ClusterTable& table;
+    const ClusterView& table;
     Random& random;
     MonotonicTime now = 0;
 };
