@@ -31,8 +31,7 @@ public:
     // True if it may be tried again; that counts as one.
     bool take(const RetryTerms& terms, MonotonicTime now) {
         return change(now, [&terms](Second& second) {
-            const std::uint32_t allowed =
-                terms.at_least + second.forwarded * terms.percent / 100;
+            const std::uint32_t allowed = terms.at_least + second.forwarded * terms.percent / 100;
             if (second.retried >= std::min(allowed, count_max)) {
                 return false;
             }

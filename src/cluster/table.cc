@@ -121,6 +121,7 @@ struct ClusterTable::Header {
     std::atomic<std::uint64_t> oldest_recent_measurement;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
+    alignas(cache_line_bytes) RetryBudget retries;
     alignas(cache_line_bytes) Counters counters;
     alignas(cache_line_bytes) LatencyByLoad latency;
     alignas(cache_line_bytes) LocationTimes locations;
@@ -200,6 +201,10 @@ MonotonicTime ClusterTable::child_stopped_at() const {
 
 LatencyByLoad& ClusterTable::latency() const {
     return header_->latency;
+}
+
+RetryBudget& ClusterTable::retries() const {
+    return header_->retries;
 }
 
 LocationTimes& ClusterTable::locations() const {

@@ -28,6 +28,7 @@
 #include "cluster/exchange_numbers.h"
 #include "cluster/latency_by_load.h"
 #include "cluster/location_times.h"
+#include "cluster/retry_budget.h"
 #include "cluster/server_report.h"
 #include "cluster/view.h"
 
@@ -167,6 +168,8 @@ public:
     void forward_succeeded(std::uint32_t slot_index) const;
     bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const override;
     std::uint32_t failures_in_a_row(std::uint32_t slot_index) const override;
+
+    RetryBudget& retries() const;
 
     // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;

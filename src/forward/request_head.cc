@@ -93,6 +93,22 @@ bool is_our_field(std::string_view name) {
     return equal_ignoring_case(name.substr(0, prefix.size()), prefix);
 }
 
+std::string via_value(std::string_view server) {
+    return "1.1 " + std::string(server) + " (backhand)";
+}
+
+std::string_view without_via_of(std::string_view via, std::string_view server) {
+    const std::string ours = via_value(server);
+    if (!via.ends_with(ours)) {
+        return via;
+    }
+    via.remove_suffix(ours.size());
+    while (via.ends_with(' ') || via.ends_with(',')) {
+        via.remove_suffix(1);
+    }
+    return via;
+}
+
 std::string proxied_value(const ClientIdentity& identity) {
     return identity.client.to_string();
 }
@@ -193,6 +209,13 @@ Result<std::string> request_head_text(const RequestHead& head) {
         }
     }
     append_framing(text, head);
+    if (!head.upgrade.empty()) {
+        append_field(text, "Connection", "Upgrade");
+        append_field(text, "Upgrade", head.upgrade);
+    }
+    if (!head.via.empty()) {
+        append_field(text, "Via", via_value(head.via));
+    }
     append_field(text, proxied_field, head.proxied);
     append_field(text, exchange_field, head.exchange);
     return text;

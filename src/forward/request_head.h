@@ -26,6 +26,12 @@ constexpr std::string_view declined_field = "Backhand-Declined";
 // Any field whose name begins with "Backhand-" is ours.
 bool is_our_field(std::string_view name);
 
+// The element that a forwarder adds to Via (RFC 9110 section 7.6.3): "1.1 10.0.5.10:80 (backhand)".
+std::string via_value(std::string_view server);
+
+// `via` less that element, if it is the last.
+std::string_view without_via_of(std::string_view via, std::string_view server);
+
 // What the client spoke; between the servers it is always HTTP/1.1.
 enum class HttpVersion : std::uint8_t { http_1_0, http_1_1, http_2 };
 
@@ -76,6 +82,8 @@ struct RequestHead {
     enum class Body : std::uint8_t { none, length, chunked };
     Body body = Body::none;
     std::uint64_t length_bytes = 0;
+    std::string_view via;          // this server's name for itself; empty: none is added
+    std::string_view upgrade;      // the protocol that the client would rather speak; empty: none
     bool expect_continue = false;  // ask the peer to confirm before the body, if any, is sent
 
     // The value of the Host field.

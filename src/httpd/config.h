@@ -10,6 +10,7 @@
 #include "announce/destination.h"
 #include "base/address.h"
 #include "base/clock.h"
+#include "cluster/retry_budget.h"
 #include "decide/chain.h"
 #include "httpd/apache.h"
 
@@ -21,6 +22,17 @@ namespace backhand::httpd {
 
 class Instance;
 class SeedPlugin;
+
+// How long to wait for a peer.
+struct ForwardLimits {
+    Nanoseconds connect = std::chrono::seconds{2};
+    // For the first byte of the response, and between two bytes of it; nullopt: the server's
+    // Timeout.
+    std::optional<Nanoseconds> response;
+    std::optional<Nanoseconds> idle;
+    // From the first attempt to the end of the response; nullopt: as long as it takes.
+    std::optional<Nanoseconds> total;
+};
 
 // What is set once for the whole server.
 struct GlobalSettings {
@@ -34,7 +46,9 @@ struct GlobalSettings {
     Milliseconds interval{100};
     std::uint32_t servers_max = 1024;
     bool pooling = true;
-    Nanoseconds connect_limit = std::chrono::seconds{2};
+    ForwardLimits limits;
+    std::optional<RetryTerms> retry = RetryTerms{};  // nullopt: no second peer is tried
+    bool via = true;
 
     // Which hooks have been registered while this configuration was read.
     bool has_request_hooks = false;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "decide/explain.h"
 #include "decide/redirect.h"
+#include "forward/http1.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
 #include "httpd/config.h"
@@ -32,6 +33,15 @@ bool concerns_this_server(const request_rec* r) {
     return std::find(handlers.begin(), handlers.end(), handler) != handlers.end() ||
            text_of(r->uri).starts_with(challenges) ||
            text_of(r->parsed_uri.path).starts_with(challenges);
+}
+
+// RFC 6455 section 4.1.  Other protocols are spoken, or declined, by this server's own modules.
+bool is_websocket_handshake(const request_rec* r, std::string_view protocol) {
+    return equal_ignoring_case(protocol, "websocket") && r->method_number == M_GET &&
+           r->header_only == 0 && r->proto_num == HTTP_VERSION(1, 1) &&
+           list_has_token(text_of(apr_table_get(r->headers_in, "Connection")), "upgrade") &&
+           apr_table_get(r->headers_in, "Content-Length") == nullptr &&
+           apr_table_get(r->headers_in, "Transfer-Encoding") == nullptr;
 }
 
 bool has_client_certificate(request_rec* r) {
@@ -301,8 +311,10 @@ const char* reason_to_stay(request_rec* r) {
     if (text_of(apr_table_get(r->headers_in, "Host")).empty()) {
         return "it has no Host field";
     }
-    if (apr_table_get(r->headers_in, "Upgrade") != nullptr) {
-        return "it has an Upgrade field";
+    if (const char* const protocol = apr_table_get(r->headers_in, "Upgrade")) {
+        if (!is_websocket_handshake(r, text_of(protocol))) {
+            return "it has an Upgrade field that is not a WebSocket's";
+        }
     }
     // A body that something here has read already cannot be passed on.
     if (r->read_length != 0 || r->kept_body != nullptr) {

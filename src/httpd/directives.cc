@@ -211,14 +211,62 @@ const char* set_timeout(cmd_parms* cmd, void*, const char* value) {
     if (const char* misplaced = outside_any_section(cmd)) {
         return misplaced;
     }
-    constexpr std::string_view key = "connect=";
     const std::string_view text = text_of(value);
-    const auto limit =
-        text.starts_with(key) ? parse_duration(text.substr(key.size())) : std::nullopt;
-    if (!limit || *limit < Milliseconds{1}) {
-        return expected(cmd, value, "connect=duration, for example connect=500ms or connect=2s");
+    const std::size_t equals = std::min(text.find('='), text.size());
+    const std::string_view name = text.substr(0, equals);
+    const auto limit = parse_duration(text.substr(std::min(equals + 1, text.size())));
+    const bool is_known =
+        name == "connect" || name == "response" || name == "idle" || name == "total";
+    if (!is_known || !limit || *limit < Milliseconds{1}) {
+        return expected(cmd, value,
+                        "connect=, response=, idle= or total=, and a duration of at least 1ms, for "
+                        "example connect=500ms response=30s");
     }
-    global_settings(cmd).connect_limit = *limit;
+    ForwardLimits& limits = global_settings(cmd).limits;
+    if (name == "connect") {
+        limits.connect = *limit;
+    } else if (name == "response") {
+        limits.response = *limit;
+    } else if (name == "idle") {
+        limits.idle = *limit;
+    } else {
+        limits.total = *limit;
+    }
+    return nullptr;
+}
+
+const char* set_retry(cmd_parms* cmd, void*, const char* first, const char* second) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    constexpr std::uint32_t a_second_max = 10'000;
+    std::optional<RetryTerms>& retry = global_settings(cmd).retry;
+    if (equal_ignoring_case(text_of(first), "off") && second == nullptr) {
+        retry.reset();
+        return nullptr;
+    }
+    const auto percent = parse_number<std::uint32_t>(text_of(first));
+    const auto at_least = second == nullptr ? std::optional{RetryTerms{}.at_least}
+                                            : parse_number<std::uint32_t>(text_of(second));
+    if (!percent || *percent > 100) {
+        return expected(cmd, first,
+                        "off, or what share of the forwarded requests may be tried at another "
+                        "peer, 0 to 100 percent, for example BackhandRetry 20");
+    }
+    if (!at_least || *at_least > a_second_max) {
+        return expected(cmd, second,
+                        "how many a second may be in any case, 0 to 10000, for example "
+                        "BackhandRetry 20 3");
+    }
+    retry = RetryTerms{.percent = *percent, .at_least = *at_least};
+    return nullptr;
+}
+
+const char* set_via(cmd_parms* cmd, void*, int on) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    global_settings(cmd).via = on != 0;
     return nullptr;
 }
 
@@ -347,8 +395,12 @@ const command_rec directives[] = {
                   "how often to announce, in milliseconds"),
     AP_INIT_TAKE1("BackhandMaxServers", &Guarded<&set_servers_max>::call, nullptr, RSRC_CONF,
                   "how many servers the cluster may have"),
-    AP_INIT_TAKE1("BackhandTimeout", &Guarded<&set_timeout>::call, nullptr, RSRC_CONF,
-                  "connect=duration: how long to wait for a connection to a peer"),
+    AP_INIT_ITERATE("BackhandTimeout", &Guarded<&set_timeout>::call, nullptr, RSRC_CONF,
+                    "connect=, response=, idle=, total=duration: how long to wait for a peer"),
+    AP_INIT_TAKE12("BackhandRetry", &Guarded<&set_retry>::call, nullptr, RSRC_CONF,
+                   "off, or percent [a-second]: how many requests may be tried at another peer"),
+    AP_INIT_FLAG("BackhandVia", &Guarded<&set_via>::call, nullptr, RSRC_CONF,
+                 "On (default) or Off: name this server in Via of what it forwards"),
     AP_INIT_FLAG("BackhandConnectionPools", &Guarded<&set_connection_pools>::call, nullptr,
                  RSRC_CONF, "On (default) or Off: keep connections to peers for later requests"),
     AP_INIT_ITERATE("BackhandService", &Guarded<&add_service>::call, nullptr, RSRC_CONF,

@@ -16,6 +16,7 @@
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
 #include "httpd/response_relay.h"
+#include "httpd/tunnel.h"
 
 APLOG_USE_MODULE(backhand);
 
@@ -72,7 +73,8 @@ public:
           table_(state.instance->table),
           body_(r),
           may_repeat_(is_idempotent(r->method)),
-          response_limit_(std::chrono::microseconds{r->server->timeout}) {}
+          limits_(state.instance->settings().limits),
+          server_limit_(std::chrono::microseconds{r->server->timeout}) {}
 
     int run(std::span<const std::uint32_t> peers);
 
@@ -88,6 +90,9 @@ private:
     Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
                  const Error& error);
     void learn(const ServerView& peer, const ResponseRelay& response);
+    void become_tunnel(const PeerConnection& connection, const ResponseRelay& response);
+    Nanoseconds patience(const ResponseRelay& response) const;
+    bool may_try_again();
     void note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at);
 
     void count(Counter counter) { table_.counters().add(counter); }
@@ -98,10 +103,13 @@ private:
     const ClusterTable& table_;
     RequestBody body_;
     const bool may_repeat_;
-    const Nanoseconds response_limit_;
+    const ForwardLimits& limits_;
+    const Nanoseconds server_limit_;
+    const MonotonicTime began_at_ = monotonic_now();
     RequestHead head_;
     std::string head_text_;  // as request_head_text
     std::string_view host_;
+    std::string own_contact_;
     int body_status_ = OK;
     ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
 };
@@ -115,10 +123,15 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
         body_.put_back();
         return DECLINED;
     }
+    table_.retries().forwarded(began_at_);
     ServerView peer;
+    bool tried = false;
     for (const std::uint32_t slot_index : peers.first(std::min(peers.size(), peers_tried_max))) {
         if (!table_.view(slot_index, 0, monotonic_now(), peer)) {
             continue;
+        }
+        if (std::exchange(tried, true) && !may_try_again()) {
+            break;
         }
         Attempt attempt = try_peer(peer, !may_repeat_);
         if (attempt == Attempt::stale) {
@@ -151,6 +164,29 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
     return DECLINED;
 }
 
+// At another peer.  Here is always allowed: that is no load on anybody else.
+bool Exchange::may_try_again() {
+    const auto& terms = state_.instance->settings().retry;
+    if (terms && table_.retries().take(*terms, monotonic_now())) {
+        count(Counter::forward_tried_again);
+        return true;
+    }
+    count(Counter::forward_budget_spent);
+    return false;
+}
+
+// How long the peer may be silent now.
+Nanoseconds Exchange::patience(const ResponseRelay& response) const {
+    const std::optional<Nanoseconds>& limit =
+        response.any_bytes_received() ? limits_.idle : limits_.response;
+    const Nanoseconds silence = limit.value_or(server_limit_);
+    if (!limits_.total) {
+        return silence;
+    }
+    const Nanoseconds left = *limits_.total - elapsed(began_at_, monotonic_now());
+    return std::clamp(left, Nanoseconds{0}, silence);
+}
+
 bool Exchange::describe_request() {
     const auto client = IpAddress::parse(text_of(r_->useragent_ip));
     if (!client) {
@@ -179,6 +215,11 @@ bool Exchange::describe_request() {
     };
     head_.proxied = proxied_value(identity);
     head_.exchange = exchange_value(identity);
+    if (state_.instance->settings().via) {
+        own_contact_ = state_.instance->self.load.contact.to_string();
+        head_.via = own_contact_;
+    }
+    head_.upgrade = text_of(apr_table_get(r_->headers_in, "Upgrade"));
     if (body_.present()) {
         head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
         head_.length_bytes = body_.known_length() ? body_.length_bytes() : 0;
@@ -277,6 +318,9 @@ Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
 Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     // A request that cannot be repeated gains nothing from a response that is held back.
     ResponseRelay response{r_, !(may_repeat_ && body_.complete())};
+    if (!head_.upgrade.empty()) {
+        response.expect_upgrade();
+    }
     Attempt attempt = send_request(connection, peer, response);
     if (attempt == Attempt::answered) {
         attempt = receive_response(connection, response);
@@ -288,6 +332,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = Attempt::not_taken;
     } else {
         learn(peer, response);
+    }
+    if (response.is_upgraded() && attempt == Attempt::answered) {
+        become_tunnel(connection, response);
     }
     if (attempt == Attempt::answered && !response.is_committed()) {
         response.deliver();
@@ -304,6 +351,16 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     return attempt;
 }
 
+// httpd has nothing more to say on this connection.
+void Exchange::become_tunnel(const PeerConnection& connection, const ResponseRelay& response) {
+    count(Counter::forward_upgraded);
+    r_->status = HTTP_SWITCHING_PROTOCOLS;
+    r_->eos_sent = 1;
+    r_->connection->keepalive = AP_CONN_CLOSE;
+    run_tunnel(r_, connection.socket.get(), response.after_upgrade(),
+               limits_.idle.value_or(server_limit_));
+}
+
 // Attempt::answered means: sent, or the response is already coming.
 Attempt Exchange::send_request(PeerConnection& connection, const ServerView& peer,
                                ResponseRelay& response) {
@@ -311,7 +368,7 @@ Attempt Exchange::send_request(PeerConnection& connection, const ServerView& pee
     if (!head_.expect_continue) {
         bytes += body_.prefetched();
     }
-    const Status sent = send_all(connection.socket.get(), bytes, response_limit_);
+    const Status sent = send_all(connection.socket.get(), bytes, patience(response));
     if (!sent) {
         return lost(connection, response, sent.error());
     }
@@ -324,7 +381,7 @@ Attempt Exchange::send_request(PeerConnection& connection, const ServerView& pee
 Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& response) {
     const int socket = connection.socket.get();
     while (!response.may_continue() && !response.has_head()) {
-        if (const auto received = response.receive(socket, response_limit_); !received) {
+        if (const auto received = response.receive(socket, patience(response)); !received) {
             return lost(connection, response, received.error());
         }
     }
@@ -352,7 +409,7 @@ Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& respons
             if (*sent != 0) {
                 continue;
             }
-            const Readiness ready = wait_for_either(socket, response_limit_);
+            const Readiness ready = wait_for_either(socket, patience(response));
             if (!ready.readable && !ready.writable) {
                 return lost(connection, response, {Error::Kind::timed_out, "body not taken"});
             }
@@ -385,7 +442,7 @@ Attempt Exchange::receive_response(PeerConnection& connection, ResponseRelay& re
     const int socket = connection.socket.get();
     while (response.stage() != ResponseRelay::Stage::complete && !response.is_declined() &&
            !response.client_gone()) {
-        if (const auto received = response.receive(socket, response_limit_); !received) {
+        if (const auto received = response.receive(socket, patience(response)); !received) {
             return lost(connection, response, received.error());
         }
     }

@@ -147,6 +147,21 @@ std::optional<ExchangeOrigin> origin_of(const request_rec* r, const Instance& in
     return meant_for_now ? origin : std::nullopt;
 }
 
+// The application is to see what it would have seen, had the client come here.
+void remove_via_of_forwarder(request_rec* r, const ClusterTable& table, std::uint32_t slot_index) {
+    const std::string_view via = text_of(apr_table_get(r->headers_in, "Via"));
+    ServerView forwarder;
+    if (via.empty() || !table.view(slot_index, 0, monotonic_now(), forwarder)) {
+        return;
+    }
+    const std::string_view rest = without_via_of(via, forwarder.load.contact.to_string());
+    if (rest.empty()) {
+        apr_table_unset(r->headers_in, "Via");
+    } else if (rest.size() != via.size()) {
+        apr_table_setn(r->headers_in, "Via", apr_pstrmemdup(r->pool, rest.data(), rest.size()));
+    }
+}
+
 // A request whose fields are there and well formed, from an address that AcceptStats names.
 int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity& identity,
                        const IpAddress& sender, const PeersFields& fields) {
@@ -173,6 +188,7 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
         counters.add(Counter::proxied_replayed);
         return send_back(state, "replayed");
     }
+    remove_via_of_forwarder(r, instance.table, *forwarder);
     adopt(r, state, identity);
     // The virtual hosts of the two servers may differ more than their names show.
     return offers_site(r->server, identity.site) ? OK : send_back(state, "other-site");

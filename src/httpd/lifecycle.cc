@@ -382,7 +382,7 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
             .pool_socket_path = instance->socket_path,
             .pooling = settings.pooling,
             .cached_per_peer_max = cached_connections_per_peer(),
-            .connect_limit = settings.connect_limit,
+            .connect_limit = settings.limits.connect,
             .source = instance->self.load.contact.address,
         },
         instance->table, std::random_device{}());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/text.h"
 #include "forward/peer_socket.h"
@@ -16,6 +17,8 @@ namespace {
 const char* copy(apr_pool_t* pool, std::string_view text) {
     return apr_pstrmemdup(pool, text.data(), text.size());
 }
+
+constexpr int early_hints = 103;  // RFC 8297
 
 // Fields of the client's own connection that modules of this server have set before us.
 constexpr const char* own_connection_fields[] = {"Upgrade", "Connection"};
@@ -74,15 +77,50 @@ Status ResponseRelay::process_head() {
     if (head.status >= 200) {
         return take_head(head);
     }
-    if (head.status == HTTP_SWITCHING_PROTOCOLS) {
+    return take_interim(head);
+}
+
+Status ResponseRelay::take_interim(const ResponseHead& head) {
+    const bool switches = head.status == HTTP_SWITCHING_PROTOCOLS;
+    if (switches && !upgrade_expected_) {
         return Error{Error::Kind::malformed, "the peer switched protocols unasked"};
     }
     if (const auto framing = response_framing(head, false); !framing) {
         return framing.error();
     }
     continue_seen_ = continue_seen_ || head.status == HTTP_CONTINUE;
-    stage_ = Stage::interim;
+    if (switches || head.status == early_hints) {
+        pass_on_interim(head);
+    }
+    upgraded_ = switches;
+    committed_ = committed_ || switches;
+    stage_ = switches ? Stage::complete : Stage::interim;
     return Done{};
+}
+
+// Nothing of it becomes part of the final response.
+void ResponseRelay::pass_on_interim(const ResponseHead& head) {
+    if (r_->proto_num != HTTP_VERSION(1, 1)) {
+        return;
+    }
+    apr_table_t* const own_fields = std::exchange(
+        r_->headers_out, apr_table_make(r_->pool, static_cast<int>(head.fields_count) + 2));
+    const char* const own_status_line =
+        std::exchange(r_->status_line, copy(r_->pool, head.status_line));
+    const int own_status = std::exchange(r_->status, head.status);
+    for (const HeaderField& field : head.fields()) {
+        const bool is_upgrade = head.status == HTTP_SWITCHING_PROTOCOLS &&
+                                (equal_ignoring_case(field.name, "Upgrade") ||
+                                 equal_ignoring_case(field.name, "Connection"));
+        if (is_upgrade || (!is_hop_by_hop(field.name) && !is_our_field(field.name))) {
+            apr_table_addn(r_->headers_out, copy(r_->pool, field.name),
+                           copy(r_->pool, field.value));
+        }
+    }
+    ap_send_interim_response(r_, 1);
+    r_->headers_out = own_fields;
+    r_->status_line = own_status_line;
+    r_->status = own_status;
 }
 
 Status ResponseRelay::take_head(const ResponseHead& head) {

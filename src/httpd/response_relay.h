@@ -46,6 +46,15 @@ public:
     // The peer sends the request back unserved; nothing of this response may be used.
     bool is_declined() const { return declined_; }
 
+    // The peer may switch protocols: the request asks for it.
+    void expect_upgrade() { upgrade_expected_ = true; }
+
+    // It has, and the client has been told.
+    bool is_upgraded() const { return upgraded_; }
+
+    // What of the other protocol has come with the response.  REQUIRES: is_upgraded().
+    std::string_view after_upgrade() const { return {buffer_ + used_, filled_ - used_}; }
+
     const std::optional<LoadNews>& news() const { return news_; }
 
     bool is_committed() const { return committed_; }
@@ -68,6 +77,8 @@ private:
     Status process_head();
     Status take_head(const ResponseHead& head);
     Status process_body();
+    Status take_interim(const ResponseHead& head);
+    void pass_on_interim(const ResponseHead& head);
     void adopt_head();
     void set_content_type();
     void collect_for_client(std::string_view body);
@@ -84,6 +95,8 @@ private:
     bool continue_seen_ = false;
     bool any_bytes_received_ = false;
     bool declined_ = false;
+    bool upgrade_expected_ = false;
+    bool upgraded_ = false;
     bool committed_ = false;
     bool client_gone_ = false;
     bool peer_closed_ = false;

@@ -47,8 +47,10 @@ private:
     bool wait(Nanoseconds limit) {
         const bool full = !to_peer_.empty();
         std::array<pollfd, 2> sockets = {{
-            {.fd = peer_, .events = static_cast<short>(POLLIN | (full ? POLLOUT : 0))},
-            {.fd = client_open_ && !full ? client_ : -1, .events = POLLIN},
+            {.fd = peer_,
+             .events = static_cast<short>(POLLIN | (full ? POLLOUT : 0)),
+             .revents = 0},
+            {.fd = client_open_ && !full ? client_ : -1, .events = POLLIN, .revents = 0},
         }};
         const auto limit_ms = std::chrono::ceil<Milliseconds>(limit).count();
         const int ready = ::poll(sockets.data(), sockets.size(), static_cast<int>(limit_ms));
@@ -88,8 +90,9 @@ private:
         if (!client_open_ || !to_peer_.empty()) {
             return false;
         }
-        const apr_status_t status = ap_get_brigade(connection_->input_filters, brigade_,
-                                                   AP_MODE_READBYTES, APR_NONBLOCK_READ, piece_bytes);
+        const apr_status_t status =
+            ap_get_brigade(connection_->input_filters, brigade_, AP_MODE_READBYTES,
+                           APR_NONBLOCK_READ, piece_bytes);
         if (status == APR_SUCCESS) {
             append_brigade();
         } else {
