@@ -116,7 +116,8 @@ def test_does_nothing_about_it(cluster):
 
 @pytest.mark.parametrize("target, headers, verdict", [
     ("/off", [], None),
-    ("/auto", [], r"Served here: this server has 0 other requests in progress"),
+    # The request before may still be in progress here.
+    ("/auto", [], r"Served here: this server has 0 other requests in progress|Sent to "),
     ("/reports/small.html", [], r"Served here: a filter of the chain does not match"),
     ("/reports/small.html", ["X-Class: reports"], r"Sent to "),
     ("/marked", ["X-Mark: yes"], r"Sent to "),
