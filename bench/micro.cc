@@ -215,6 +215,12 @@ void decision(benchmark::State& state, std::initializer_list<ChainLine> lines,
     state.SetLabel(budgets);
 }
 
+const char* permuting_budget(const benchmark::State& state) {
+    return state.range(0) == 16     ? "budget 1 us, no allocation"
+           : state.range(0) == 1000 ? "budget 15 us, no allocation"
+                                    : "";
+}
+
 void decision_by_auto(benchmark::State& state) {
     decision(state, {{"auto", ""}}, "budget 1 us, no allocation");
 }
@@ -223,12 +229,38 @@ BENCHMARK(decision_by_auto)->Arg(16)->Arg(200)->Arg(1000);
 
 void decision_by_the_seeds_chain(benchmark::State& state) {
     decision(state, {{"byAge", "2"}, {"byRandom", ""}, {"byLogWindow", ""}, {"byLoad", ""}},
-             state.range(0) == 16     ? "budget 1 us, no allocation"
-             : state.range(0) == 1000 ? "budget 15 us, no allocation"
-                                      : "");
+             permuting_budget(state));
 }
 
 BENCHMARK(decision_by_the_seeds_chain)->Arg(16)->Arg(200)->Arg(1000);
+
+// Every server has to be looked at closely.
+void decision_by_age_and_load(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"byLoad", ""}}, permuting_budget(state));
+}
+
+BENCHMARK(decision_by_age_and_load)->Arg(16)->Arg(200)->Arg(1000);
+
+// The order as a whole, and behind it a function that looks at the head.
+void decision_by_health_latency_and_self(benchmark::State& state) {
+    decision(state, {{"byHealth", ""}, {"bySlowStart", ""}, {"byLatency", ""}, {"preferSelf", ""}},
+             permuting_budget(state));
+}
+
+BENCHMARK(decision_by_health_latency_and_self)->Arg(16)->Arg(200)->Arg(1000);
+
+void decision_by_shuffling_all(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"removeSelf", ""}, {"byRandom", ""}},
+             permuting_budget(state));
+}
+
+BENCHMARK(decision_by_shuffling_all)->Arg(16)->Arg(200)->Arg(1000);
+
+void decision_by_cost(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"byCost", ""}}, permuting_budget(state));
+}
+
+BENCHMARK(decision_by_cost)->Arg(16)->Arg(200)->Arg(1000);
 
 }  // namespace
 }  // namespace backhand

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "cluster/fresh_load.h"
+#include "cluster/report_fields.h"
 #include "cluster/seqlock.h"
 
 namespace backhand {
@@ -68,6 +69,50 @@ struct ClusterTable::DirectoryEntry {
     std::atomic<std::uint64_t> address;
 };
 
+// What has to be looked at of every server before it is known which few matter: one cache line
+// each, and side by side, so that looking at a thousand takes microseconds.
+struct alignas(cache_line_bytes) ClusterTable::Glance {
+    // Bits of `says`, which only the writer changes.
+    static constexpr std::uint32_t interval_mask = 0xFFFF;  // milliseconds
+    static constexpr std::uint32_t flags_shift = 16;        // of 8 bits
+    static constexpr std::uint32_t flags_mask = 0xFF;
+    static constexpr std::uint32_t is_proven = 1U << 24U;
+    static constexpr std::uint32_t has_more_services = 1U << 25U;
+
+    std::atomic<std::uint64_t> heard_at;  // by an announcement or a response; 0: never
+    std::atomic<std::uint64_t> fresh;
+    std::atomic<std::uint64_t> ejected_until;
+    std::atomic<std::uint64_t> boot_heard_at;
+    std::atomic<std::uint64_t> service;  // hash of the first; 0: it offers none
+    HealthRecord health;
+    std::atomic<std::uint32_t> sent_since;
+    std::atomic<std::uint32_t> says;
+
+    bool proven() const { return (says.load(std::memory_order_acquire) & is_proven) != 0; }
+
+    void set_proven(bool proven) {
+        const std::uint32_t others = says.load(std::memory_order_relaxed) & ~is_proven;
+        says.store(others | (proven ? is_proven : 0), std::memory_order_release);
+    }
+
+    void take(const ServerReport& report) {
+        const LoadReport& load = report.load;
+        service.store(report.services_count == 0 ? 0 : report.service_hashes[0],
+                      std::memory_order_relaxed);
+        says.store((says.load(std::memory_order_relaxed) & is_proven) |
+                       std::min(load.interval_ms, interval_mask) |
+                       (load.flags & flags_mask) << flags_shift |
+                       (report.services_count > 1 ? has_more_services : 0),
+                   std::memory_order_relaxed);
+        // A response may have come later than the announcement that is taken in only now.
+        if (heard_at.load(std::memory_order_relaxed) < load.received_at) {
+            heard_at.store(load.received_at, std::memory_order_relaxed);
+        }
+    }
+};
+
+static_assert(limits::interval_ms <= 0xFFFF);
+
 struct ClusterTable::Slot {
     alignas(cache_line_bytes) Seqlock<ServerReport> report;
 
@@ -75,30 +120,11 @@ struct ClusterTable::Slot {
     // written must not let an older one in.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> boot_id;
     std::atomic<std::uint64_t> measurement;  // of the newest report taken
-    std::atomic<std::uint64_t> fresh;
-    std::atomic<std::uint64_t> fresh_at;
-    std::atomic<std::uint64_t> ejected_until;
     std::atomic<std::uint32_t> in_flight;
-    std::atomic<std::uint32_t> sent_since;
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
-    std::atomic<std::uint32_t> proven;
-    std::atomic<std::uint64_t> boot_heard_at;
     std::atomic<std::uint64_t> name_hash;
     FadingTime latency;
-    HealthRecord health;
-
-    // Another server, or another start of the same one: what we observed of it is void.
-    void begin_boot(std::uint64_t its_boot_id) {
-        boot_heard_at.store(not_heard_yet, std::memory_order_relaxed);
-        latency.forget();
-        health.forget();
-        boot_id.store(its_boot_id, std::memory_order_relaxed);
-        ejected_until.store(0, std::memory_order_relaxed);
-        failures.store(0, std::memory_order_relaxed);
-        pooled.store(0, std::memory_order_relaxed);
-        fresh.store(0, std::memory_order_relaxed);
-    }
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -134,14 +160,16 @@ struct ClusterTable::Layout {
     explicit Layout(Size size)
         : cells(round_up(sizeof(Header))),
           directory(cells + size.cells_max * sizeof(ChildCell)),
-          slots(directory + round_up(size.slots_max * sizeof(DirectoryEntry))),
-          exchanges(slots + size.slots_max * sizeof(Slot)),
-          end(exchanges + size.slots_max * sizeof(ExchangeNumbers)) {}
+          glances(directory + round_up(size.slots_max * sizeof(DirectoryEntry))),
+          exchanges(glances + size.slots_max * sizeof(Glance)),
+          slots(exchanges + round_up(size.slots_max * sizeof(ExchangeNumbers))),
+          end(slots + size.slots_max * sizeof(Slot)) {}
 
     std::size_t cells;
     std::size_t directory;
-    std::size_t slots;
+    std::size_t glances;
     std::size_t exchanges;
+    std::size_t slots;
     std::size_t end;
 };
 
@@ -216,6 +244,25 @@ std::span<ClusterTable::DirectoryEntry> ClusterTable::directory() const {
     return {reinterpret_cast<DirectoryEntry*>(base), header_->slots_max};
 }
 
+ClusterTable::Glance& ClusterTable::glance_at(std::uint32_t slot_index) const {
+    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.glances;
+    return reinterpret_cast<Glance*>(base)[slot_index];
+}
+
+// Another server, or another start of the same one: what we observed of it is void.
+void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const {
+    Glance& glance = glance_at(slot_index);
+    glance.boot_heard_at.store(not_heard_yet, std::memory_order_relaxed);
+    glance.health.forget();
+    glance.ejected_until.store(0, std::memory_order_relaxed);
+    Slot& target = slot(slot_index);
+    target.latency.forget();
+    target.boot_id.store(its_boot_id, std::memory_order_relaxed);
+    target.failures.store(0, std::memory_order_relaxed);
+    target.pooled.store(0, std::memory_order_relaxed);
+    glance.fresh.store(0, std::memory_order_relaxed);
+}
+
 ClusterTable::Slot& ClusterTable::slot(std::uint32_t slot_index) const {
     auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.slots;
     return reinterpret_cast<Slot*>(base)[slot_index];
@@ -285,6 +332,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     }
 
     Slot& target = slot(*slot_index);
+    Glance& glance = glance_at(*slot_index);
     DirectoryEntry& entry = directory()[*slot_index];
     const std::uint64_t boot_before = target.boot_id.load(std::memory_order_relaxed);
     const std::uint64_t measured_before = target.measurement.load(std::memory_order_relaxed);
@@ -295,34 +343,35 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     const bool same_server = entry.identity.load(std::memory_order_relaxed) == identity;
     if (!same_server || load.boot_id != boot_before) {
         exchange_numbers(*slot_index).begin(load.received_at);
-        target.begin_boot(load.boot_id);
+        begin_boot(*slot_index, load.boot_id);
     }
     if (header_->first_heard_at.load(std::memory_order_relaxed) == 0) {
         header_->first_heard_at.store(load.received_at, std::memory_order_relaxed);
     }
-    if (target.boot_heard_at.load(std::memory_order_relaxed) == not_heard_yet) {
+    if (glance.boot_heard_at.load(std::memory_order_relaxed) == not_heard_yet) {
         const MonotonicTime first = header_->first_heard_at.load(std::memory_order_relaxed);
-        target.boot_heard_at.store(elapsed(first, load.received_at) < getting_acquainted
+        glance.boot_heard_at.store(elapsed(first, load.received_at) < getting_acquainted
                                        ? heard_before_us
                                        : load.received_at,
                                    std::memory_order_relaxed);
     }
     if (!same_server) {
         target.name_hash.store(hash_ignoring_case(report.name_view()), std::memory_order_relaxed);
-        target.proven.store(0, std::memory_order_relaxed);
+        glance.set_proven(false);
         entry.contact.store(hash_of(load.contact), std::memory_order_relaxed);
         entry.address.store(hash_of(load.contact.address), std::memory_order_relaxed);
         entry.identity.store(identity, std::memory_order_release);
     }
     target.measurement.store(load.measurement, std::memory_order_relaxed);
     target.report.write(report);
+    glance.take(report);
     refresh(*slot_index, load.boot_id, load.measurement, load.serving, load.workers_idle,
             load.received_at);
     if (*slot_index >= header_->slots_used.load(std::memory_order_relaxed)) {
         header_->slots_used.store(*slot_index + 1, std::memory_order_release);
     }
-    const bool counts = header_->proof_demanded.load(std::memory_order_relaxed) == 0 ||
-                        target.proven.load(std::memory_order_relaxed) != 0;
+    const bool counts =
+        header_->proof_demanded.load(std::memory_order_relaxed) == 0 || glance.proven();
     return {counts ? Outcome::taken : Outcome::unproven, *slot_index};
 }
 
@@ -343,14 +392,14 @@ bool ClusterTable::prove(std::uint32_t slot_index, const Endpoint& contact, std:
     if (boot_id > boot_heard) {
         // What was heard is a replay from an earlier life.  Nothing up to now counts any more.
         exchange_numbers(slot_index).begin(monotonic_now());
-        target.begin_boot(boot_id);
+        begin_boot(slot_index, boot_id);
         target.measurement.store(measurement, std::memory_order_relaxed);
         return false;
     }
     if (measurement > target.measurement.load(std::memory_order_relaxed)) {
         target.measurement.store(measurement, std::memory_order_relaxed);
     }
-    target.proven.store(1, std::memory_order_release);
+    glance_at(slot_index).set_proven(true);
     return true;
 }
 
@@ -411,32 +460,54 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
         return false;
     }
 
-    view.slot_index = slot_index;
+    observe(slot_index, now, view);
     view.in_flight = source.in_flight.load(std::memory_order_relaxed);
-    view.sent_since = source.sent_since.load(std::memory_order_relaxed);
     view.name_hash = source.name_hash.load(std::memory_order_relaxed);
-    view.ejected = source.ejected_until.load(std::memory_order_relaxed) > now;
-    view.unhealthy = source.health.is_ejected(now);
     const FadingTime::Reading latency = source.latency.read(now);
     view.own_latency_us = latency.us;
     view.own_latency_age_ms = latency.age_ms;
-    const MonotonicTime boot_heard_at = source.boot_heard_at.load(std::memory_order_relaxed);
+    if (slot_index == self_slot) {
+        view.serving = cells().quick().serving;
+        view.workers_idle = view.load.workers_idle;
+    }
+    return true;
+}
+
+// What a glance shows.
+void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
+    const Glance& glance = glance_at(slot_index);
+    view.slot_index = slot_index;
+    view.sent_since = glance.sent_since.load(std::memory_order_relaxed);
+    view.ejected = glance.ejected_until.load(std::memory_order_relaxed) > now;
+    view.unhealthy = glance.health.is_ejected(now);
+    const MonotonicTime boot_heard_at = glance.boot_heard_at.load(std::memory_order_relaxed);
     view.known_for =
         boot_heard_at == heard_before_us ? Nanoseconds::max() : elapsed(boot_heard_at, now);
-    if (slot_index == self_slot) {
-        view.age = Nanoseconds{0};
-        view.serving = cells().quick().serving;
-        view.proven = true;
-        view.workers_idle = view.load.workers_idle;
-        return true;
-    }
-    const FreshLoad fresh = FreshLoad::unpack(source.fresh.load(std::memory_order_relaxed));
+    const FreshLoad fresh = FreshLoad::unpack(glance.fresh.load(std::memory_order_relaxed));
     view.serving = fresh.serving;
     view.workers_idle = fresh.workers_idle;
-    view.proven = header_->proof_demanded.load(std::memory_order_relaxed) == 0 ||
-                  source.proven.load(std::memory_order_acquire) != 0;
-    view.age = elapsed(
-        std::max(view.load.received_at, source.fresh_at.load(std::memory_order_relaxed)), now);
+    const bool is_self = slot_index == self_slot;
+    view.proven =
+        is_self || header_->proof_demanded.load(std::memory_order_relaxed) == 0 || glance.proven();
+    view.age =
+        is_self ? Nanoseconds{0} : elapsed(glance.heard_at.load(std::memory_order_relaxed), now);
+}
+
+bool ClusterTable::glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
+                          ServerView& shown) const {
+    const Glance& glance = glance_at(slot_index);
+    const std::uint32_t says = glance.says.load(std::memory_order_relaxed);
+    const bool first_service =
+        service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash;
+    if (slot_index == self_slot || (!first_service && (says & Glance::has_more_services) != 0)) {
+        return view(slot_index, service_hash, now, shown);
+    }
+    if (!first_service || glance.heard_at.load(std::memory_order_relaxed) == 0) {
+        return false;
+    }
+    observe(slot_index, now, shown);
+    shown.load.interval_ms = says & Glance::interval_mask;
+    shown.load.flags = says >> Glance::flags_shift & Glance::flags_mask;
     return true;
 }
 
@@ -474,7 +545,7 @@ ExchangeNumbers& ClusterTable::exchange_numbers(std::uint32_t slot_index) const 
 
 void ClusterTable::forward_began(std::uint32_t slot_index) const {
     slot(slot_index).in_flight.fetch_add(1, std::memory_order_relaxed);
-    slot(slot_index).sent_since.fetch_add(1, std::memory_order_relaxed);
+    glance_at(slot_index).sent_since.fetch_add(1, std::memory_order_relaxed);
 }
 
 // Never below zero: forget_forwards() may have come between.
@@ -497,7 +568,7 @@ void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcom
     }
     if (outcome == ForwardOutcome::answered) {
         target.latency.add_peak(latency, now);
-        target.health.succeeded(now);
+        glance_at(slot_index).health.succeeded(now);
         learn_forwarding_cost(slot_index, latency, now);
         return;
     }
@@ -507,8 +578,8 @@ void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcom
     if (outcome == ForwardOutcome::unreachable) {
         forward_failed(slot_index, now);
     }
-    if (target.health.failed() && may_be_unhealthy(slot_index, now)) {
-        target.health.eject(now);
+    if (glance_at(slot_index).health.failed() && may_be_unhealthy(slot_index, now)) {
+        glance_at(slot_index).health.eject(now);
     }
 }
 
@@ -518,9 +589,9 @@ bool ClusterTable::may_be_unhealthy(std::uint32_t slot_index, MonotonicTime now)
     std::uint32_t members = 1;  // this server
     std::uint32_t unhealthy = 1;
     for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
-        const Slot& other = slot(index);
+        const Glance& other = glance_at(index);
         const bool live =
-            elapsed(other.fresh_at.load(std::memory_order_relaxed), now) <= member_silence_max;
+            elapsed(other.heard_at.load(std::memory_order_relaxed), now) <= member_silence_max;
         if (index == slot_index || live) {
             ++members;
             unhealthy += index != slot_index && other.health.is_ejected(now) ? 1U : 0U;
@@ -550,7 +621,7 @@ Nanoseconds ClusterTable::forwarding_cost(MonotonicTime now) const {
 }
 
 std::uint32_t ClusterTable::failed_attempts_in_a_row(std::uint32_t slot_index) const {
-    return slot(slot_index).health.failures_in_a_row();
+    return glance_at(slot_index).health.failures_in_a_row();
 }
 
 void ClusterTable::forget_forwards() const {
@@ -569,11 +640,12 @@ void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id,
     // The server may start anew at this very moment, and ours then be put beside its new boot id:
     // the tag lets the next news replace it whatever its number.
     const FreshLoad news = FreshLoad::of(boot_id, measurement, serving, workers_idle);
-    std::uint64_t known = target.fresh.load(std::memory_order_relaxed);
+    Glance& glance = glance_at(slot_index);
+    std::uint64_t known = glance.fresh.load(std::memory_order_relaxed);
     while (known == 0 || news.supersedes(FreshLoad::unpack(known))) {
-        if (target.fresh.compare_exchange_weak(known, news.pack(), std::memory_order_relaxed)) {
-            target.sent_since.store(0, std::memory_order_relaxed);
-            target.fresh_at.store(now, std::memory_order_relaxed);
+        if (glance.fresh.compare_exchange_weak(known, news.pack(), std::memory_order_relaxed)) {
+            glance.sent_since.store(0, std::memory_order_relaxed);
+            glance.heard_at.store(now, std::memory_order_relaxed);
             return;
         }
     }
@@ -587,19 +659,20 @@ void ClusterTable::forward_failed(std::uint32_t slot_index, MonotonicTime now) c
     const std::uint32_t failures = target.failures.fetch_add(1, std::memory_order_relaxed);
     const Nanoseconds pause =
         std::min(ejection_first * (1U << std::min(failures, 5U)), ejection_longest);
-    target.ejected_until.store(now + nanoseconds_in(pause), std::memory_order_relaxed);
+    glance_at(slot_index)
+        .ejected_until.store(now + nanoseconds_in(pause), std::memory_order_relaxed);
 }
 
 void ClusterTable::forward_succeeded(std::uint32_t slot_index) const {
     Slot& target = slot(slot_index);
     if (target.failures.load(std::memory_order_relaxed) != 0) {
         target.failures.store(0, std::memory_order_relaxed);
-        target.ejected_until.store(0, std::memory_order_relaxed);
+        glance_at(slot_index).ejected_until.store(0, std::memory_order_relaxed);
     }
 }
 
 bool ClusterTable::is_ejected(std::uint32_t slot_index, MonotonicTime now) const {
-    return slot(slot_index).ejected_until.load(std::memory_order_relaxed) > now;
+    return glance_at(slot_index).ejected_until.load(std::memory_order_relaxed) > now;
 }
 
 std::uint32_t ClusterTable::failures_in_a_row(std::uint32_t slot_index) const {
@@ -634,7 +707,7 @@ std::optional<std::uint32_t> ClusterTable::find_predecessor(const Endpoint& cont
 // Our own requests must have ended there, or they would be taken for requests at the next server.
 bool ClusterTable::may_be_reused(std::uint32_t slot_index, MonotonicTime now) const {
     const Slot& candidate = slot(slot_index);
-    const MonotonicTime heard_at = candidate.fresh_at.load(std::memory_order_relaxed);
+    const MonotonicTime heard_at = glance_at(slot_index).heard_at.load(std::memory_order_relaxed);
     return elapsed(heard_at, now) > slot_reuse_after &&
            candidate.in_flight.load(std::memory_order_relaxed) == 0;
 }

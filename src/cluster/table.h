@@ -1,9 +1,11 @@
 // ClusterTable: what this host believes about every server, in memory all its processes share.
 //
-// Slot 0 is this server.  Each slot has two parts that never share a cache line:
+// Slot 0 is this server.  Each slot has parts that never share a cache line:
 //   report    what the server said.  One writer (the moderator), a seqlock: readers never wait and
 //             never see half a report.
 //   observed  what this host saw itself: atomics that any process may change.
+//   glance    the little of both that is looked at of every server: one cache line, all side by
+//   side.
 // Beside the slots lie the children's counts (ChildCells), how long requests take here
 // (LatencyByLoad) and per location (LocationTimes), the numbers of signed requests
 // (ExchangeNumbers), and a directory in which a slot is found by who its server is without touching
@@ -35,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 4;
+constexpr std::uint32_t cluster_layout_version = 5;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -124,6 +126,9 @@ public:
     bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
               ServerView& view) const override;
 
+    bool glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
+                ServerView& shown) const override;
+
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
     // The server, proven if that is demanded, whose contact has this address and that was heard of
@@ -192,12 +197,16 @@ public:
 private:
     struct Header;
     struct DirectoryEntry;
+    struct Glance;
     struct Slot;
     struct Layout;
 
     explicit ClusterTable(Header* header) : header_(header) {}
 
     Slot& slot(std::uint32_t slot_index) const;
+    Glance& glance_at(std::uint32_t slot_index) const;
+    void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
+    void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;

@@ -65,6 +65,13 @@ public:
     virtual bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
                       ServerView& view) const = 0;
 
+    // As view(), but of `shown.load` only the flags and the interval need be filled in, and nothing
+    // need be known of own forwards.  For looking at every server before it is known which matter.
+    virtual bool glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
+                        ServerView& shown) const {
+        return view(slot_index, service_hash, now, shown);
+    }
+
     // nullopt: never used, or being written (twice) at this very moment.
     virtual std::optional<ServerReport> report(std::uint32_t slot_index) const = 0;
 

@@ -1,11 +1,15 @@
 #include "decide/candidacy.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace backhand {
 
 namespace {
+
+// More than are ever tried.
+constexpr std::ptrdiff_t head_size = 8;
 
 // One "name=value" of a Cookie field (RFC 6265 section 4.2.1), whose beginning is at `rest`, which
 // moves on to the next.
@@ -72,6 +76,7 @@ void CandidacySet::begin(const ServerView& self) {
     scores_.clear();
     order_.clear();
     settled_ = false;
+    head_only_ = false;
     redirect_ = nullptr;
     add(self);
 }
@@ -151,10 +156,16 @@ std::size_t CandidacySet::assign_slots(std::span<const int> slots) {
 
 // Not std::stable_sort, which allocates: the position breaks ties instead.
 void CandidacySet::sort_by_ranking(double margin) {
-    std::sort(ranking_.begin(), ranking_.end(), [](const Ranked& left, const Ranked& right) {
+    const auto comes_first = [](const Ranked& left, const Ranked& right) {
         return left.score != right.score ? left.score < right.score
                                          : left.position < right.position;
-    });
+    };
+    if (head_only_ && !(margin > 0) && std::ssize(ranking_) > 2 * head_size) {
+        std::partial_sort(ranking_.begin(), ranking_.begin() + head_size, ranking_.end(),
+                          comes_first);
+    } else {
+        std::sort(ranking_.begin(), ranking_.end(), comes_first);
+    }
     for (auto group = ranking_.begin(); margin > 0 && group != ranking_.end();) {
         const double group_end = group->score + margin;
         const auto next = std::find_if(group, ranking_.end(), [group_end](const Ranked& ranked) {

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/address.h"
@@ -161,6 +162,17 @@ public:
         sort_by_ranking(margin);
     }
 
+    // As order_by(), and orders all members whoever asks for what.
+    template <class Score>
+    void order_all_by(Score score) {
+        const bool head_only = std::exchange(head_only_, false);
+        order_by(score);
+        head_only_ = head_only;
+    }
+
+    // From now on order_by() may leave all but the first members of a large set in any order.
+    void order_head_only() { head_only_ = true; }
+
     // The last score that order_by() gave the member; nullopt: it has none.
     std::optional<double> score(std::size_t position) const;
 
@@ -189,6 +201,9 @@ public:
     // possible member and repetitions are left out; returns how many were.
     std::size_t assign_slots(std::span<const int> slots);
 
+    // Room for slots to choose from.
+    std::vector<std::uint32_t>& slots() { return slots_; }
+
 private:
     struct Ranked {
         double score;
@@ -205,7 +220,9 @@ private:
     std::vector<double> scores_;        // of servers_; no_score: none yet
     std::vector<std::uint32_t> order_;  // indices into servers_
     std::vector<Ranked> ranking_;       // room to sort in
+    std::vector<std::uint32_t> slots_;  // room for Chain to choose from
     bool settled_ = false;
+    bool head_only_ = false;
     const Redirect* redirect_ = nullptr;
 };
 
@@ -224,16 +241,22 @@ public:
         any,       // nothing is known: it gets the whole set, always
         keeps,     // each member by itself, or not: as keeps() says
         shuffles,  // every order becomes as likely as any other
-        shortens,  // the first window() members stay
+        shortens,  // the first window(size of the set) members stay
         orders,    // by what is known of the members, and of self; may add self
     };
 
     virtual Effect effect() const { return Effect::any; }
 
-    // By what is known of the server at this moment; the same however often it is asked.
+    // By what ClusterView::glance() shows; the same however often it is asked in one decision.
     virtual bool keeps(const ServerView&, const DecisionContext&) const { return true; }
 
-    virtual std::size_t window() const { return 0; }
+    virtual std::size_t window(std::size_t /*members*/) const { return 0; }
+
+    // True if it keeps the same number of however many.
+    virtual bool window_is_fixed() const { return false; }
+
+    // True if it looks at no member but the head, so that the order of the others may wait.
+    virtual bool needs_head_only() const { return false; }
 
     // False: the request is served here, and no function is asked for more.
     virtual bool admits(const RequestView&) const { return true; }

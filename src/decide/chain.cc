@@ -42,6 +42,7 @@ Exclusion exclusion_of(const ServerView& peer) {
 void take_decision(const CandidacySet& set, Decision& decision) {
     decision.no_candidate = set.empty();
     decision.redirect = set.redirect();
+    decision.peers.reserve(set.size());  // once for good, wherever self stands
     for (std::size_t position = 0; position < set.size() && !set[position].is_self(); ++position) {
         decision.peers.push_back(set[position].slot_index);
     }
@@ -92,6 +93,12 @@ void Chain::find_shortcuts() {
     using Effect = CandidacyFunction::Effect;
     sampled_ = window_ = 0;
     self_stays_below_ = 0;
+    // An order is needed as a whole until only functions follow that look at the head.
+    head_only_from_ = functions_.size();
+    while (head_only_from_ > 0 && functions_[head_only_from_ - 1]->needs_head_only()) {
+        --head_only_from_;
+    }
+    head_only_from_ -= std::min<std::size_t>(head_only_from_, 1);
     const bool all_known =
         std::none_of(functions_.begin(), functions_.end(),
                      [](const auto& function) { return function->effect() == Effect::any; });
@@ -110,9 +117,11 @@ void Chain::find_shortcuts() {
                 shuffled = true;
                 continue;
             case Effect::shortens:
-                if (shuffled && function.window() <= sample_max) {
+                if (shuffled) {
                     sampled_ = index + 1;
-                    window_ = function.window();
+                    const bool drawn =
+                        function.window_is_fixed() && function.window(0) <= sample_max;
+                    window_ = drawn ? function.window(0) : 0;
                 }
                 return;
             case Effect::orders:
@@ -146,8 +155,17 @@ void Chain::apply(CandidacySet& set, const DecisionContext& context) const {
 
 void Chain::apply_from(std::size_t first, CandidacySet& set, const DecisionContext& context) const {
     for (std::size_t index = first; index < functions_.size(); ++index) {
+        if (index == head_only_from_) {
+            set.order_head_only();
+        }
         functions_[index]->apply(set, context);
     }
+}
+
+bool Chain::keeps_at_head(const ServerView& server, const DecisionContext& context) const {
+    return std::all_of(functions_.begin(),
+                       functions_.begin() + static_cast<std::ptrdiff_t>(sampled_),
+                       [&](const auto& function) { return function->keeps(server, context); });
 }
 
 bool Chain::apply_to_sample(CandidacySet& set, const DecisionContext& context) const {
@@ -176,9 +194,7 @@ bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
             continue;
         }
         const ServerView& drawn = is_self ? set.self() : server;
-        const bool kept = std::all_of(
-            functions_.begin(), functions_.begin() + static_cast<std::ptrdiff_t>(sampled_),
-            [&](const auto& function) { return function->keeps(drawn, context); });
+        const bool kept = keeps_at_head(drawn, context);
         if (kept && is_self) {
             set.add_self();
         } else if (kept) {
@@ -189,6 +205,44 @@ bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
         }
     }
     return false;
+}
+
+// Of what is left, the first few places of a random order are what Fisher and Yates fill first.
+bool Chain::apply_to_few(CandidacySet& set, const DecisionContext& context) const {
+    std::vector<std::uint32_t>& slots = set.slots();
+    slots.clear();
+    if (keeps_at_head(set.self(), context)) {
+        slots.push_back(self_slot);
+    }
+    const std::uint32_t slots_used = context.table.slots_used();
+    ServerView server;
+    bool has_peer = false;
+    for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
+        if (context.table.glance(index, context.request.service_hash, context.now, server) &&
+            exclusion_of(server) == Exclusion::none) {
+            has_peer = true;
+            if (keeps_at_head(server, context)) {
+                slots.push_back(index);
+            }
+        }
+    }
+    if (!has_peer) {
+        return false;
+    }
+    const std::size_t window =
+        std::min(functions_[sampled_ - 1]->window(slots.size()), slots.size());
+    for (std::size_t place = 0; place < window; ++place) {
+        const auto left = static_cast<std::uint32_t>(slots.size() - place);
+        std::swap(slots[place], slots[place + context.random.below(left)]);
+        if (slots[place] == self_slot) {
+            set.add_self();
+        } else if (context.table.view(slots[place], context.request.service_hash, context.now,
+                                      server)) {
+            set.add(server);
+        }
+    }
+    apply_from(sampled_, set, context);
+    return true;
 }
 
 void decide(const Chain& chain, const DecisionContext& context, CandidacySet& set,
@@ -209,6 +263,15 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
     set.begin_without(server);
     if (chain.samples() && chain.apply_to_sample(set, context)) {
         take_decision(set, decision);
+        return;
+    }
+    if (chain.narrows()) {
+        set.begin_without(server);
+        if (chain.apply_to_few(set, context)) {
+            take_decision(set, decision);
+        } else {
+            decision.no_candidate = true;
+        }
         return;
     }
 

@@ -62,8 +62,12 @@ public:
     // meanwhile: there is nothing to decide.
     double self_stays_below() const { return self_stays_below_; }
 
-    // True if the chain begins by drawing a few servers at random.
-    bool samples() const { return sampled_ != 0; }
+    // True if the chain begins by drawing a few servers at random, whose number is known
+    // beforehand.
+    bool samples() const { return window_ != 0; }
+
+    // True if the chain begins by keeping a few at random of all that its filters leave.
+    bool narrows() const { return sampled_ != 0; }
 
     // What apply() does, for a chain that samples(): draws the few directly instead of looking at
     // every server first.  The cost is then the same at any size of the cluster, and so is the
@@ -78,7 +82,12 @@ public:
     void sent(const RequestView& request, const ServerView& chosen) const;
     void ended(const RequestView& request, std::uint32_t slot_index, const ForwardEnd& end) const;
 
+    // The same, for a chain that narrows(): takes a glance at every server, and has a close look at
+    // the few only.  False if no peer could take the request.
+    bool apply_to_few(CandidacySet& set, const DecisionContext& context) const;
+
 private:
+    bool keeps_at_head(const ServerView& server, const DecisionContext& context) const;
     void find_shortcuts();
     bool draw(CandidacySet& set, const DecisionContext& context) const;
     void apply_from(std::size_t first, CandidacySet& set, const DecisionContext& context) const;
@@ -88,10 +97,11 @@ private:
     std::vector<std::string> texts_;              // of functions_
     std::string text_;
 
-    // What find_shortcuts() found: so many functions at the head amount to drawing `window_`
-    // servers.
+    // What find_shortcuts() found.  So many functions at the head amount to keeping a few at
+    // random; how many, the last of them says, and if that is always the same, `window_`.
     std::size_t sampled_ = 0;
     std::size_t window_ = 0;
+    std::size_t head_only_from_ = 0;  // from this function on only the head matters
     double self_stays_below_ = 0;
 };
 
@@ -114,7 +124,8 @@ struct ForwardFeedback {
 };
 
 struct Decision {
-    // Peers to try in this order before self; empty: serve here.
+    // Peers to try in this order before self; empty: serve here.  Of more than 16, those behind the
+    // eighth may be in any order.
     std::vector<std::uint32_t> peers;
     // The chain left nobody, or nobody but self was a candidate to begin with.
     bool no_candidate = false;

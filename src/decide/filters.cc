@@ -3,10 +3,12 @@
 //
 // Patterns are POSIX extended regular expressions.  Whoever writes a .htaccess file writes
 // patterns too, so what could make the C library take seconds or gigabytes over one is refused.
+#include <algorithm>
 #include <array>
 
 #include <regex.h>
 
+#include "base/text.h"
 #include "decide/making.h"
 
 namespace backhand {
@@ -28,9 +30,8 @@ public:
     }
 
     // Error malformed says what is wrong with it.  Called once.
-    Status compile(const std::string& text, bool ignoring_case) {
-        const int flags = REG_EXTENDED | REG_NOSUB | (ignoring_case ? REG_ICASE : 0);
-        const int failure = ::regcomp(&regex_, text.c_str(), flags);
+    Status compile(const std::string& text) {
+        const int failure = ::regcomp(&regex_, text.c_str(), REG_EXTENDED | REG_NOSUB);
         compiled_ = failure == 0;
         if (!compiled_) {
             std::array<char, 128> reason{};
@@ -40,7 +41,8 @@ public:
         return Done{};
     }
 
-    // Threads take turns at one pattern inside the C library, which allocates for long texts only.
+    // Threads take turns at one pattern inside the C library, which builds its automaton as it
+    // goes: it allocates for the first texts that take a new way through it, and then no more.
     // Without memory nothing matches.
     bool matches(std::string_view text) const {
         regmatch_t range{};
@@ -58,10 +60,10 @@ class ByRequest final : public CandidacyFunction {
 public:
     using Part = std::string_view (*)(const RequestView&);
 
-    explicit ByRequest(Part part) : part_(part) {}
+    ByRequest(Part part, bool ignoring_case) : part_(part), ignoring_case_(ignoring_case) {}
 
-    Status compile(const std::string& text, bool ignoring_case) {
-        return pattern_.compile(text, ignoring_case);
+    Status compile(const std::string& text) {
+        return pattern_.compile(ignoring_case_ ? lowered(text) : text);
     }
 
     void apply(CandidacySet& set, const DecisionContext& context) const override {
@@ -72,12 +74,44 @@ public:
 
     Effect effect() const override { return Effect::keeps; }
 
+    // Not REG_ICASE, with which the C library copies every text into new memory.
     bool admits(const RequestView& request) const override {
-        return pattern_.matches(part_(request));
+        const std::string_view part = part_(request);
+        if (!ignoring_case_) {
+            return pattern_.matches(part);
+        }
+        std::array<char, host_bytes_max + 1> lower{};
+        if (part.size() > host_bytes_max) {
+            return false;
+        }
+        std::transform(part.begin(), part.end(), lower.begin(), to_lower);
+        return pattern_.matches({lower.data(), part.size()});
     }
 
 private:
+    // No name can be longer (RFC 1035).
+    static constexpr std::size_t host_bytes_max = 255;
+
+    // A pattern that matches a text in small letters if this one matches it without regard to case.
+    static std::string lowered(const std::string& pattern) {
+        std::string result;
+        for (std::size_t index = 0; index < pattern.size(); ++index) {
+            const std::string_view rest = std::string_view{pattern}.substr(index);
+            if (rest.starts_with("[:upper:]") || rest.starts_with("[:lower:]")) {
+                result += "[:alpha:]";
+                index += 8;
+            } else if (rest.front() == '\\' && rest.size() > 1) {
+                result += rest.substr(0, 2);  // \W is not \w
+                ++index;
+            } else {
+                result += to_lower(rest.front());
+            }
+        }
+        return result;
+    }
+
     Part part_;
+    bool ignoring_case_;
     Pattern pattern_;
 };
 
@@ -131,8 +165,8 @@ Made make_filter(std::string_view name, std::string_view pattern, ByRequest::Par
     if (!is_allowed(pattern)) {
         return bad_argument(name, pattern, expected + allowed_patterns);
     }
-    auto function = std::make_unique<ByRequest>(part);
-    const Status compiled = function->compile(std::string(pattern), ignoring_case);
+    auto function = std::make_unique<ByRequest>(part, ignoring_case);
+    const Status compiled = function->compile(std::string(pattern));
     if (!compiled) {
         return bad_argument(name, pattern, expected + " (" + compiled.error().detail + ")");
     }
@@ -144,7 +178,7 @@ class ByHeader final : public CandidacyFunction {
 public:
     explicit ByHeader(std::string name) : name_(std::move(name)) {}
 
-    Status compile(const std::string& text) { return pattern_.compile(text, false); }
+    Status compile(const std::string& text) { return pattern_.compile(text); }
 
     void apply(CandidacySet& set, const DecisionContext& context) const override {
         if (!admits(context.request)) {

@@ -27,7 +27,9 @@ public:
 
     Effect effect() const override { return Effect::shortens; }
 
-    std::size_t window() const override { return size_; }
+    std::size_t window(std::size_t) const override { return size_; }
+
+    bool window_is_fixed() const override { return true; }
 
 private:
     std::size_t size_;
@@ -58,6 +60,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    bool needs_head_only() const override { return true; }
 
     double self_stays_below() const override { return margin_; }
 
@@ -100,7 +104,7 @@ public:
         if (set.empty()) {
             return;
         }
-        set.order_by([](const ServerView& server) { return server.expected_serving(); });
+        set.order_all_by([](const ServerView& server) { return server.expected_serving(); });
         const auto rank =
             static_cast<std::size_t>(std::ceil(quantile_ * static_cast<double>(set.size())));
         const std::uint32_t hot_from =
@@ -168,7 +172,7 @@ public:
         if (set.empty()) {
             return;
         }
-        set.order_by([](const ServerView& server) { return server.expected_serving(); });
+        set.order_all_by([](const ServerView& server) { return server.expected_serving(); });
         const double level = level_of(set, 1 + uncounted_arrivals(set));
         set.order_by([&](const ServerView& server) {
             const double share = level - server.expected_serving();

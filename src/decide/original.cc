@@ -48,8 +48,14 @@ public:
 class ByLogWindow final : public CandidacyFunction {
 public:
     void apply(CandidacySet& set, const DecisionContext&) const override {
-        const std::size_t log2_plus_1 = std::bit_width(set.size());
-        set.truncate(log2_plus_1 > 2 ? log2_plus_1 - 1 : 1);
+        set.truncate(window(set.size()));
+    }
+
+    Effect effect() const override { return Effect::shortens; }
+
+    std::size_t window(std::size_t members) const override {
+        const std::size_t log2_plus_1 = std::bit_width(members);
+        return log2_plus_1 > 2 ? log2_plus_1 - 1 : 1;
     }
 };
 

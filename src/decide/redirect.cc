@@ -120,6 +120,8 @@ public:
 
     Effect effect() const override { return Effect::orders; }
 
+    bool needs_head_only() const override { return true; }
+
 private:
     Redirect redirect_;
 };

@@ -68,7 +68,17 @@ BAD_CHAIN_LINES = [
     bad("Backhand", "byWindow 0", "byWindow", "0"),
     bad("Backhand", "byWindow two", "byWindow", "two"),
     bad("Backhand", "preferSelf much", "preferSelf", "much"),
+    bad("Backhand", "byHeader X-Class", "byHeader", "User-Agent"),
+    bad("Backhand", "byHeader X-Class (", "byHeader"),
+    bad("Backhand", "bySlowStart 0", "bySlowStart", "0"),
+    bad("Backhand", "byHealth 3", "byHealth", "3"),
+    bad("Backhand", "bySession a;b", "bySession"),
+    bad("Backhand", "HTTPRedirectToName %X", "HTTPRedirectToName", "%X"),
+    bad("Backhand", "HTTPRedirectToIP now", "HTTPRedirectToIP", "now"),
     bad("BackhandDryRun", "Perhaps", "On"),
+    bad("BackhandSelfRedirect", "Perhaps", "On"),
+    bad("BackhandTrace", "On", "On", "10.0.5.0/24"),
+    bad("BackhandTrace", "everybody", "everybody"),
 ]
 
 GOOD_SERVER_LINES = [
@@ -109,8 +119,22 @@ GOOD_CHAIN_LINES = [
     "Backhand preferSelf",
     "Backhand auto",
     "Backhand off",
+    "Backhand byLatency",
+    "Backhand byHealth",
+    "Backhand bySlowStart",
+    "Backhand bySlowStart 10",
+    "Backhand byHeader X-Class ^reports$",
+    'Backhand byHeader "X-Class ^a report$"',
+    "Backhand bySession",
+    "Backhand bySession PHPSESSID=",
+    "Backhand HTTPRedirectToName",
+    "Backhand HTTPRedirectToName %1S.%-1H",
+    "Backhand HTTPRedirectToIP",
     "BackhandDryRun On",
     "BackhandDryRun Off",
+    "BackhandSelfRedirect On",
+    "BackhandTrace Off",
+    "BackhandTrace 10.0.5.0/24 ::1",
 ]
 
 

@@ -645,6 +645,30 @@ TEST(APattern, IsRefusedIfItIsLongerThan255Bytes) {
     EXPECT_THAT(made.error().detail, HasSubstr("at most 255 bytes"));
 }
 
+TEST(ByHost, LooksAtNoCaseInThePatternEither) {
+    for (const auto& [pattern, host] :
+         {std::pair{"^WWW\\.", "www.example.com"}, std::pair{"^[A-C]x$", "BX"},
+          std::pair{"^[[:upper:]]+$", "abc"}, std::pair{"^[[:lower:]]+$", "ABC"},
+          std::pair{"^a\\WB$", "A-b"}}) {
+        const auto made = make_builtin("byHost", pattern);
+        ASSERT_TRUE(made) << pattern;
+        const RequestView request{.host = host};
+        EXPECT_TRUE(made->front().function->admits(request)) << pattern;
+    }
+}
+
+TEST(ByHost, MatchesNoHostThatIsLongerThanANameCanBe) {
+    const auto made = make_builtin("byHost", "a");
+    ASSERT_TRUE(made);
+    const std::string longest(255, 'a');
+    const std::string longer(256, 'a');
+    const RequestView fits{.host = longest};
+    const RequestView too_long{.host = longer};
+
+    EXPECT_TRUE(made->front().function->admits(fits));
+    EXPECT_FALSE(made->front().function->admits(too_long));
+}
+
 TEST(AnUnknownFunction, IsAnsweredWithTheNamesOfAll) {
     const auto made = make_builtin("byMagic", "");
 

@@ -12,6 +12,7 @@
 #include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
+#include "cluster/exchange_numbers.h"
 #include "cluster/table.h"
 
 namespace backhand {
@@ -38,8 +39,13 @@ public:
     // Leaves a slot as a writer does that dies in the middle of a report.  The slots are the last
     // region, and a slot begins with its version, which is odd while it is written.
     void break_off_writing(std::uint32_t slot_index) const {
+        // What 64 servers more need, less what they need in the regions before the slots.
+        constexpr std::size_t count = 64;
+        constexpr std::size_t before_bytes = 3 * 8 + 64 + sizeof(ExchangeNumbers);
         const std::size_t slot_bytes =
-            ClusterTable::bytes_needed({2, 0}) - ClusterTable::bytes_needed({1, 0});
+            (ClusterTable::bytes_needed({2 * count, 0}) - ClusterTable::bytes_needed({count, 0})) /
+                count -
+            before_bytes;
         std::byte* const slot = at(bytes_ - (slots_max_ - slot_index) * slot_bytes);
         *slot |= std::byte{1};
         std::memset(slot + 8, 0xAB, 40);
