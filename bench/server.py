@@ -6,7 +6,6 @@ because the tests' has many modules that a request would pay for.
 
 import contextlib
 import json
-import contextlib
 import os
 import shutil
 import socket
@@ -27,6 +26,8 @@ SITE = "www.backhand.test"
 REPORT = "/backhand.status"
 FILE = "/file.txt"
 FILE_BYTES = 1024
+LARGE_FILE = "/large.txt"
+LARGE_FILE_BYTES = 65_536
 
 # What Debian's apache2 package enables, but for the MPM.
 DEBIAN_MODULES = [
@@ -80,14 +81,17 @@ BackhandStateDir {folder}/state
 class Server:
     """One httpd in a temporary folder; `lines` end its configuration.
 
-    `command_prefix` is what it runs under, `arguments` follow httpd's own.
+    `command_prefix` is what it runs under, `arguments` follow httpd's own. Servers that shall hear one another
+    have the same `announce_port`.
     """
 
-    def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",)):
+    def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",), address="127.0.1.1",
+                 announce_port=None):
         self.mpm = mpm
-        self.address = "127.0.1.1"
+        self.address = address
         self.folder = None
-        self.port, self.announce_port = httpd.free_ports(2)
+        self.port, free_port = httpd.free_ports(2)
+        self.announce_port = announce_port or free_port
         self._lines = lines
         self._command_prefix = command_prefix
         self._arguments = arguments
@@ -118,7 +122,8 @@ class Server:
             (self.folder / name).mkdir()
         if os.geteuid() == 0:
             shutil.chown(self.folder / "state", "www-data", "www-data")
-        (self.folder / "htdocs" / FILE[1:]).write_bytes(b"0123456789abcde\n" * (FILE_BYTES // 16))
+        for name, size in [(FILE, FILE_BYTES), (LARGE_FILE, LARGE_FILE_BYTES)]:
+            (self.folder / "htdocs" / name[1:]).write_bytes(b"0123456789abcde\n" * (size // 16))
 
     def _launch(self):
         prefix = [part.format(folder=self.folder) for part in self._command_prefix]
@@ -165,10 +170,6 @@ class Server:
             return socket.create_connection((self.address, self.port), timeout=60)
         except OSError:
             return None
-
-    def inside(self):
-        """This server runs on the machine itself."""
-        return contextlib.nullcontext()
 
     def report(self):
         """What the module's report page says."""
