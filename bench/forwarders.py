@@ -63,9 +63,20 @@ def wait_until_it_listens(server):
 
 def is_ready(viewer, server):
     """Whether one server takes requests from another, and would give it some."""
+    return _is_ready_in(viewer.report()["servers"], server)
+
+
+def would_forward(viewer, server):
+    """The same, and it has workers of which half may do it."""
+    entries = viewer.report()["servers"]
+    return _is_ready_in(entries, server) and any(
+        entry["self"] and entry["workers_busy"] + entry["workers_idle"] >= 2 for entry in entries)
+
+
+def _is_ready_in(entries, server):
     contact = f"{server.address}:{server.port}"
     return any(entry["contact"] == contact and entry["state"] == "ok" and entry["workers_idle"] > 0
-               for entry in viewer.report()["servers"])
+               for entry in entries)
 
 
 HAPROXY = """\

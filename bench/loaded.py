@@ -10,7 +10,7 @@ import os
 import statistics
 from collections import defaultdict, namedtuple
 
-from forwarders import backend, backhand, haproxy, is_ready, mod_proxy, nginx
+from forwarders import backend, backhand, haproxy, mod_proxy, nginx, would_forward
 from server import FILE, FILE_BYTES, LARGE_FILE, LARGE_FILE_BYTES
 from processes import family_of, stat_fields, wait_until
 from wrk import put_load
@@ -47,7 +47,7 @@ def measure(rounds, seconds, progress):
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(backend("event", WORKERS))
         servers = {name: stack.enter_context(forwarder(behind)) for name, forwarder in FORWARDERS.items()}
-        wait_until("the forwarder believes the backend", lambda: is_ready(servers["backhand"], behind))
+        wait_until("the module forwards", lambda: would_forward(servers["backhand"], behind))
         # Fills the pools of connections, too.
         warm = [put_load(server, FILE, CONNECTIONS, 1) for server in servers.values()]
         figures.half_rate_per_s = min(load.requests / load.seconds for load in warm) / 2
