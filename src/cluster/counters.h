@@ -41,6 +41,7 @@ enum class Counter : std::uint8_t {
     served_here_no_candidate,
     served_here_limit_reached,
     served_here_after_failure,
+    redirected,
     forwarded,
     forward_connect_failed,
     forward_stale_connection,
@@ -58,6 +59,8 @@ enum class Counter : std::uint8_t {
     proxied_accepted,
     proxied_declined,
     proxied_header_removed,
+    proxied_unsigned,
+    proxied_replayed,
     plugin_answer_corrected,
     end,
 };
@@ -94,6 +97,7 @@ constexpr std::array<std::string_view, counters_count> counter_names = {
     "served_here_no_candidate",
     "served_here_limit_reached",
     "served_here_after_failure",
+    "redirected",
     "forwarded",
     "forward_connect_failed",
     "forward_stale_connection",
@@ -111,6 +115,8 @@ constexpr std::array<std::string_view, counters_count> counter_names = {
     "proxied_accepted",
     "proxied_declined",
     "proxied_header_removed",
+    "proxied_unsigned",
+    "proxied_replayed",
     "plugin_answer_corrected",
 };
 
