@@ -27,17 +27,18 @@ ONE_PROCESS = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWork
 SystemCalls = namedtuple("SystemCalls", "per_request sequence")
 
 
-def instructions(forwarder):
-    """Its profile per request."""
-    shorter, longer = (profile_of(forwarder, requests) for requests in REQUESTS)
+def instructions(forwarder, lines):
+    """Its profile per request; `lines` end the configurations of both servers."""
+    shorter, longer = (profile_of(forwarder, lines, requests) for requests in REQUESTS)
     return callgrind.per_request(shorter, longer, REQUESTS[1] - REQUESTS[0])
 
 
-def profile_of(forwarder, requests):
+def profile_of(forwarder, lines, requests):
     """The forwarding process's profile, from its start to its end."""
     valgrind = ["valgrind", "--tool=callgrind", "--quiet", "--vgdb=no",
                 "--callgrind-out-file={folder}/callgrind.%p"]
-    with backend("event", ONE_PROCESS) as behind, forwarder("prefork", TWO_CHILDREN, behind, valgrind) as server:
+    with backend("event", ONE_PROCESS + lines) as behind, \
+            forwarder("prefork", TWO_CHILDREN + lines, behind, valgrind) as server:
         with Asker(server, behind, forwarder is backhand) as asker:
             asker.ask(requests)
             # Still connected: the report comes from the other child.
@@ -47,8 +48,9 @@ def profile_of(forwarder, requests):
         return callgrind.read(server.folder / f"callgrind.{asker.child}")
 
 
-def system_calls(forwarder):
-    with backend("event", ONE_PROCESS) as behind, forwarder("prefork", TWO_CHILDREN, behind) as server:
+def system_calls(forwarder, lines):
+    with backend("event", ONE_PROCESS + lines) as behind, \
+            forwarder("prefork", TWO_CHILDREN + lines, behind) as server:
         with Asker(server, behind, forwarder is backhand) as asker:
             counts = []
             for requests in TRACED_REQUESTS:

@@ -69,6 +69,9 @@ DocumentRoot "{folder}/htdocs"
 {lines}
 """
 
+# Which every server here has, and takes part in a cluster with if it is told to.
+KEY = "k" * 64
+
 # Joins a multicast group of its own on loopback.
 ANNOUNCING = """\
 LoadModule backhand_module {module}
@@ -76,6 +79,7 @@ MulticastStats {address} {group}:{announce_port},0
 AcceptStats 127.0.0.0/8
 BackhandStateDir {folder}/state
 """
+SIGNED = "BackhandKey {folder}/key\n"
 
 
 class Server:
@@ -116,12 +120,13 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make_folders(self):
-        # httpd's own user enters here, and a profiler writes here as that user.
-        self.folder.chmod(0o777)
+        # httpd's own user enters here, and a profiler writes here as that user; sticky, because of the key.
+        self.folder.chmod(0o1777)
         for name in ("htdocs", "run", "state"):
             (self.folder / name).mkdir()
         if os.geteuid() == 0:
             shutil.chown(self.folder / "state", "www-data", "www-data")
+        httpd.write_key_file(self.folder / "key", KEY)
         for name, size in [(FILE, FILE_BYTES), (LARGE_FILE, LARGE_FILE_BYTES)]:
             (self.folder / "htdocs" / name[1:]).write_bytes(b"0123456789abcde\n" * (size // 16))
 
