@@ -45,6 +45,23 @@ def per_request(shorter, longer, requests):
     return result
 
 
+def largest(keys, costs, count):
+    """Those that cost at least 1 instruction, more or less, the greatest difference first."""
+    ranked = sorted((key for key in keys if abs(costs[key]) >= 1), key=lambda key: (-abs(costs[key]), key))
+    return ranked[:count]
+
+
+def is_ours(function):
+    return function.object.startswith("mod_backhand")
+
+
+def label(function, profile):
+    """Debian's httpd has lost the names of its static functions; their callers tell what they are."""
+    text = f"{function.object}: {function.name}"[:90]
+    callers = profile.callers_of(function) if function.name.startswith("0x") else []
+    return f"{text}, called by {callers[0].name}" if callers else text
+
+
 def read(path):
     """The profile in one output file."""
     profile = Profile()

@@ -6,7 +6,6 @@ because the tests' has many modules that a request would pay for.
 
 import contextlib
 import json
-import contextlib
 import os
 import shutil
 import socket
@@ -27,6 +26,8 @@ SITE = "www.backhand.test"
 REPORT = "/backhand.status"
 FILE = "/file.txt"
 FILE_BYTES = 1024
+LARGE_FILE = "/large.txt"
+LARGE_FILE_BYTES = 65_536
 
 # What Debian's apache2 package enables, but for the MPM.
 DEBIAN_MODULES = [
@@ -68,6 +69,9 @@ DocumentRoot "{folder}/htdocs"
 {lines}
 """
 
+# Which every server here has, and takes part in a cluster with if it is told to.
+KEY = "k" * 64
+
 # Joins a multicast group of its own on loopback.
 ANNOUNCING = """\
 LoadModule backhand_module {module}
@@ -75,19 +79,23 @@ MulticastStats {address} {group}:{announce_port},0
 AcceptStats 127.0.0.0/8
 BackhandStateDir {folder}/state
 """
+SIGNED = "BackhandKey {folder}/key\n"
 
 
 class Server:
     """One httpd in a temporary folder; `lines` end its configuration.
 
-    `command_prefix` is what it runs under, `arguments` follow httpd's own.
+    `command_prefix` is what it runs under, `arguments` follow httpd's own. Servers that shall hear one another
+    have the same `announce_port`.
     """
 
-    def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",)):
+    def __init__(self, mpm, lines, command_prefix=(), arguments=("-DFOREGROUND",), address="127.0.1.1",
+                 announce_port=None):
         self.mpm = mpm
-        self.address = "127.0.1.1"
+        self.address = address
         self.folder = None
-        self.port, self.announce_port = httpd.free_ports(2)
+        self.port, free_port = httpd.free_ports(2)
+        self.announce_port = announce_port or free_port
         self._lines = lines
         self._command_prefix = command_prefix
         self._arguments = arguments
@@ -112,13 +120,15 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make_folders(self):
-        # httpd's own user enters here, and a profiler writes here as that user.
-        self.folder.chmod(0o777)
+        # httpd's own user enters here, and a profiler writes here as that user; sticky, because of the key.
+        self.folder.chmod(0o1777)
         for name in ("htdocs", "run", "state"):
             (self.folder / name).mkdir()
         if os.geteuid() == 0:
             shutil.chown(self.folder / "state", "www-data", "www-data")
-        (self.folder / "htdocs" / FILE[1:]).write_bytes(b"0123456789abcde\n" * (FILE_BYTES // 16))
+        httpd.write_key_file(self.folder / "key", KEY)
+        for name, size in [(FILE, FILE_BYTES), (LARGE_FILE, LARGE_FILE_BYTES)]:
+            (self.folder / "htdocs" / name[1:]).write_bytes(b"0123456789abcde\n" * (size // 16))
 
     def _launch(self):
         prefix = [part.format(folder=self.folder) for part in self._command_prefix]
@@ -165,10 +175,6 @@ class Server:
             return socket.create_connection((self.address, self.port), timeout=60)
         except OSError:
             return None
-
-    def inside(self):
-        """This server runs on the machine itself."""
-        return contextlib.nullcontext()
 
     def report(self):
         """What the module's report page says."""

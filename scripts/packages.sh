@@ -13,7 +13,7 @@ packages_to_test=(libgtest-dev libgmock-dev clang libclang-rt-14-dev python3-pyt
 
 # What bench/ measures with.
 # shellcheck disable=SC2034
-packages_to_bench=(valgrind libbenchmark-dev wrk)
+packages_to_bench=(valgrind strace libbenchmark-dev wrk haproxy nginx-light)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
