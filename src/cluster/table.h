@@ -27,32 +27,14 @@
 #include "cluster/latency_by_load.h"
 #include "cluster/location_times.h"
 #include "cluster/server_report.h"
+#include "cluster/view.h"
 
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
 constexpr std::uint32_t cluster_layout_version = 3;
 
-constexpr std::uint32_t self_slot = 0;
-
-// What a decision needs to know of one server.  A copy: it does not change under a sort.
-struct ServerView {
-    std::uint32_t slot_index = 0;
-    LoadReport load;
-    Nanoseconds age{};               // since anything was heard of it; zero for self
-    std::uint32_t serving = 0;       // newest known; for self exact
-    std::uint32_t workers_idle = 0;  // newest known
-    std::uint32_t sent_since = 0;    // requests this host sent it since those news
-    std::uint32_t in_flight = 0;     // requests this host has at it now
-    bool proven = true;              // its contact has answered a challenge, if one is asked for
-
-    bool is_self() const { return slot_index == self_slot; }
-
-    // Its own count and what we added since: what it probably has to do now.
-    std::uint32_t expected_serving() const { return serving + sent_since; }
-};
-
-class ClusterTable {
+class ClusterTable final : public ClusterView {
 public:
     struct Size {
         std::uint32_t slots_max = 1024;
@@ -83,7 +65,7 @@ public:
     static std::optional<ClusterTable> attach(void* memory);
 
     Size size() const;
-    Counters& counters() const;
+    Counters& counters() const override;
 
     // ---- the moderator: one writer at a time ----
 
@@ -124,16 +106,13 @@ public:
     // The next number for a report of ours.
     std::uint64_t next_measurement() const;
 
-    // Slots 0 .. slots_used()-1 may hold a server.
-    std::uint32_t slots_used() const;
+    std::uint32_t slots_used() const override;
 
-    // nullopt: never used, or being written (twice) at this very moment.
-    std::optional<ServerReport> report(std::uint32_t slot_index) const;
+    std::uint32_t slots_max() const override { return size().slots_max; }
 
-    // Fills `view` and says whether the server offers `service_hash` (any site if that is 0).
-    // False also if the slot holds no readable report.
+    std::optional<ServerReport> report(std::uint32_t slot_index) const override;
     bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
-              ServerView& view) const;
+              ServerView& view) const override;
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
@@ -158,8 +137,8 @@ public:
     // failure in a row up to 30 s.
     void forward_failed(std::uint32_t slot_index, MonotonicTime now) const;
     void forward_succeeded(std::uint32_t slot_index) const;
-    bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const;
-    std::uint32_t failures_in_a_row(std::uint32_t slot_index) const;
+    bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const override;
+    std::uint32_t failures_in_a_row(std::uint32_t slot_index) const override;
 
     // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;
@@ -176,8 +155,8 @@ public:
     // When one last said so; 0 if none did.
     MonotonicTime child_stopped_at() const;
 
-    LatencyByLoad& latency() const;
-    LocationTimes& locations() const;
+    LatencyByLoad& latency() const override;
+    LocationTimes& locations() const override;
 
 private:
     struct Header;

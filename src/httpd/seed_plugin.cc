@@ -98,7 +98,7 @@ void SeedPlugin::apply(CandidacySet& set, const DecisionContext& context) const 
         return;
     }
     auto* const r = static_cast<request_rec*>(context.request.native);
-    const std::uint32_t slots_max = context.table.size().slots_max;
+    const std::uint32_t slots_max = context.table.slots_max();
 
     const std::lock_guard turn{turns};
     statistics_.resize(slots_max);
