@@ -59,6 +59,8 @@ enum class Counter : std::uint8_t {
     proxied_declined,
     proxied_header_removed,
     plugin_answer_corrected,
+    plugin_replaced,
+    plugin_refused,
     end,
 };
 
@@ -112,6 +114,8 @@ constexpr std::array<std::string_view, counters_count> counter_names = {
     "proxied_declined",
     "proxied_header_removed",
     "plugin_answer_corrected",
+    "plugin_replaced",
+    "plugin_refused",
 };
 
 class Counters {

@@ -32,7 +32,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 3;
+constexpr std::uint32_t cluster_layout_version = 4;
 
 class ClusterTable final : public ClusterView {
 public:

@@ -115,22 +115,6 @@ void CandidacySet::put_self_first() {
     }
 }
 
-std::size_t CandidacySet::assign_slots(std::span<const int> slots) {
-    order_.clear();
-    for (const int slot : slots) {
-        const auto found =
-            std::find_if(servers_.begin(), servers_.end(), [slot](const ServerView& server) {
-                return slot >= 0 && server.slot_index == static_cast<std::uint32_t>(slot);
-            });
-        const auto index = static_cast<std::uint32_t>(found - servers_.begin());
-        if (found != servers_.end() &&
-            std::find(order_.begin(), order_.end(), index) == order_.end()) {
-            order_.push_back(index);
-        }
-    }
-    return slots.size() - order_.size();
-}
-
 // Not std::stable_sort, which allocates: the position breaks ties instead.
 void CandidacySet::sort_by_ranking(double margin) {
     std::sort(ranking_.begin(), ranking_.end(), [](const Ranked& left, const Ranked& right) {

@@ -162,9 +162,10 @@ public:
     // Moves self to the head; makes it a member if it is not.
     void put_self_first();
 
-    // Replaces the members by the servers in these slots, in this order.  Slots that hold no
-    // possible member and repetitions are left out; returns how many were.
-    std::size_t assign_slots(std::span<const int> slots);
+    // Replaces the members by these, in this order.  REQUIRES: indices into servers(), none twice.
+    void assign(std::span<const std::uint32_t> indices) {
+        order_.assign(indices.begin(), indices.end());
+    }
 
 private:
     struct Ranked {
