@@ -53,6 +53,7 @@ typedef struct backhand_text {
 /* backhand_candidate.flags */
 #define BACKHAND_IS_SELF 1u /* the server that decides */
 #define BACKHAND_HOLDS_WORKERS 2u /* an idle connection occupies a worker there (prefork, worker) */
+#define BACKHAND_IS_UNHEALTHY 4u /* too many requests sent there in a row have failed */
 
 typedef struct backhand_candidate {
     /* The same server has the same number in all decisions; self has 0.  The number of a server
@@ -68,7 +69,10 @@ typedef struct backhand_candidate {
     uint32_t sent_since;        /* requests sent there since the newest news of it */
     uint32_t failures_in_a_row; /* of connections to it */
     uint64_t age_us;            /* how old the newest news are */
-    uint64_t own_latency_us;    /* what requests sent there took lately; 0: not known */
+    uint64_t known_for_us;      /* since this start of it was first heard of; the most there is
+                                 * for who was there before this server, and for self */
+    uint32_t own_latency_us;    /* what requests sent there took, at the last of them; 0: none yet */
+    uint32_t own_latency_age_ms;
     double score;               /* from a function before this one in the chain; NaN: none */
 
     /* ---- what the server announced; docs/wire_format.md says what each means ---- */

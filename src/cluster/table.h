@@ -5,8 +5,9 @@
 //             never see half a report.
 //   observed  what this host saw itself: atomics that any process may change.
 // Beside the slots lie the children's counts (ChildCells), how long requests take here
-// (LatencyByLoad) and per location (LocationTimes), and a directory in which a slot is found by who
-// its server is without touching the slots.
+// (LatencyByLoad) and per location (LocationTimes), the numbers of signed requests
+// (ExchangeNumbers), and a directory in which a slot is found by who its server is without touching
+// the slots.
 //
 // Any process may die at any instruction.  The one lock, on the right to write, is taken over from
 // an owner that died; a slot that was left half written reads as absent until the next report
@@ -24,6 +25,7 @@
 #include "base/clock.h"
 #include "cluster/child_cells.h"
 #include "cluster/counters.h"
+#include "cluster/exchange_numbers.h"
 #include "cluster/latency_by_load.h"
 #include "cluster/location_times.h"
 #include "cluster/server_report.h"
@@ -106,6 +108,13 @@ public:
     // The next number for a report of ours.
     std::uint64_t next_measurement() const;
 
+    // Whoever has heard no newer report of ours than this one has heard nothing for a while.  Set
+    // by the moderator.
+    void set_oldest_recent_measurement(std::uint64_t measurement) const;
+
+    // True if this report of ours is young enough to have been somebody's last.
+    bool is_recent_measurement(std::uint64_t measurement) const;
+
     std::uint32_t slots_used() const override;
 
     std::uint32_t slots_max() const override { return size().slots_max; }
@@ -116,14 +125,33 @@ public:
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
-    // True if a server, proven if that is demanded, whose contact has this address was heard of
-    // within `age_max`.
-    bool is_live_member(const IpAddress& address, MonotonicTime now, Nanoseconds age_max) const;
+    // The server, proven if that is demanded, whose contact has this address and that was heard of
+    // within `age_max`; several may share an address, then the one with this boot id.
+    std::optional<std::uint32_t> find_live_member(const IpAddress& address,
+                                                  std::optional<std::uint64_t> boot_id,
+                                                  MonotonicTime now, Nanoseconds age_max) const;
+
+    // Of the signed requests that this server sends to that one, and gets from it.
+    ExchangeNumbers& exchange_numbers(std::uint32_t slot_index) const;
 
     // ---- observed, by the processes that forward ----
 
     void forward_began(std::uint32_t slot_index) const;
     void forward_ended(std::uint32_t slot_index) const;
+
+    // How an attempt went: what decisions learn from it.  An `unreachable` server is left alone for
+    // a while (forward_failed()); one of which HealthRecord::failures_max attempts in a row have
+    // failed becomes unhealthy, unless half of the cluster would then be.  `latency`: from the
+    // choice of the server to the end of the response, or to the failure.
+    void forward_ended(std::uint32_t slot_index, ForwardOutcome outcome, Nanoseconds latency,
+                       MonotonicTime now) const;
+
+    // What forwarding adds to a request's time: how much longer our own forwards took than their
+    // servers say that such requests take them.  Fades to zero when nothing is forwarded.
+    Nanoseconds forwarding_cost(MonotonicTime now) const;
+
+    // Attempts that failed in a row, connections made or not.
+    std::uint32_t failed_attempts_in_a_row(std::uint32_t slot_index) const;
 
     // Nothing is being forwarded: takes away what children that died have left behind.
     void forget_forwards() const;
@@ -172,6 +200,9 @@ private:
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;
     bool may_be_reused(std::uint32_t slot_index, MonotonicTime now) const;
     std::optional<std::uint32_t> find_free(MonotonicTime now) const;
+    bool may_be_unhealthy(std::uint32_t slot_index, MonotonicTime now) const;
+    void learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds latency,
+                               MonotonicTime now) const;
 
     Header* header_;
 };

@@ -71,6 +71,8 @@ void CandidacySet::begin(const ServerView& self) {
     servers_.clear();
     scores_.clear();
     order_.clear();
+    settled_ = false;
+    redirect_ = nullptr;
     add(self);
 }
 
@@ -106,13 +108,38 @@ void CandidacySet::shuffle(Random& random) {
     }
 }
 
+void CandidacySet::put_first(std::size_t position) {
+    const auto member = order_.begin() + static_cast<std::ptrdiff_t>(position);
+    std::rotate(order_.begin(), member, member + 1);
+}
+
+void CandidacySet::settle() {
+    truncate(1);
+    settled_ = true;
+}
+
 void CandidacySet::put_self_first() {
+    if (settled_) {
+        return;
+    }
     const auto found = std::find(order_.begin(), order_.end(), 0U);
     if (found == order_.end()) {
         order_.insert(order_.begin(), 0U);
     } else {
         std::rotate(order_.begin(), found, found + 1);
     }
+}
+
+// Of a settled set only the head may be among them.
+void CandidacySet::assign(std::span<const std::uint32_t> indices) {
+    if (settled_) {
+        keep_if([&](const ServerView& server) {
+            const auto index = static_cast<std::uint32_t>(&server - servers_.data());
+            return std::find(indices.begin(), indices.end(), index) != indices.end();
+        });
+        return;
+    }
+    order_.assign(indices.begin(), indices.end());
 }
 
 // Not std::stable_sort, which allocates: the position breaks ties instead.

@@ -118,7 +118,8 @@ void fill(backhand_candidate& candidate, const ServerView& server) {
     candidate = {};
     candidate.id = server.slot_index;
     candidate.flags = (server.is_self() ? BACKHAND_IS_SELF : 0U) |
-                      (load.has(connection_holds_worker) ? BACKHAND_HOLDS_WORKERS : 0U);
+                      (load.has(connection_holds_worker) ? BACKHAND_HOLDS_WORKERS : 0U) |
+                      (server.unhealthy ? BACKHAND_IS_UNHEALTHY : 0U);
     candidate.boot_id = load.boot_id;
     std::copy(load.contact.address.bytes.begin(), load.contact.address.bytes.end(),
               candidate.address);
@@ -127,6 +128,9 @@ void fill(backhand_candidate& candidate, const ServerView& server) {
     candidate.in_flight = server.in_flight;
     candidate.sent_since = server.sent_since;
     candidate.age_us = microseconds_in(server.age);
+    candidate.known_for_us = microseconds_in(server.known_for);
+    candidate.own_latency_us = server.own_latency_us;
+    candidate.own_latency_age_ms = server.own_latency_age_ms;
     candidate.score = std::numeric_limits<double>::quiet_NaN();
 
     candidate.memory_total_bytes = load.memory_total_bytes;

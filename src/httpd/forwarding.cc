@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "forward/peer_socket.h"
 #include "forward/request_head.h"
+#include "forward/request_signature.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
 #include "httpd/instance.h"
@@ -64,9 +65,10 @@ private:
 
 class Exchange {
 public:
-    Exchange(request_rec* r, RequestState& state)
+    Exchange(request_rec* r, RequestState& state, const ForwardFeedback& feedback)
         : r_(r),
           state_(state),
+          feedback_(feedback),
           table_(state.instance->table),
           body_(r),
           may_repeat_(is_idempotent(r->method)),
@@ -76,26 +78,32 @@ public:
 
 private:
     bool describe_request();
+    std::string head_for(const ServerView& peer) const;
     Attempt try_peer(const ServerView& peer, bool fresh_connection);
     Attempt converse(PeerConnection& connection, const ServerView& peer);
-    Attempt send_request(PeerConnection& connection, ResponseRelay& response);
+    Attempt send_request(PeerConnection& connection, const ServerView& peer,
+                         ResponseRelay& response);
     Attempt stream_body(PeerConnection& connection, ResponseRelay& response);
     Attempt receive_response(PeerConnection& connection, ResponseRelay& response);
     Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
                  const Error& error);
     void learn(const ServerView& peer, const ResponseRelay& response);
+    void note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at);
 
     void count(Counter counter) { table_.counters().add(counter); }
 
     request_rec* const r_;
     RequestState& state_;
+    const ForwardFeedback& feedback_;
     const ClusterTable& table_;
     RequestBody body_;
     const bool may_repeat_;
     const Nanoseconds response_limit_;
     RequestHead head_;
-    std::string head_text_;
+    std::string head_text_;  // as request_head_text
+    std::string_view host_;
     int body_status_ = OK;
+    ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
 };
 
 int Exchange::run(std::span<const std::uint32_t> peers) {
@@ -159,7 +167,7 @@ bool Exchange::describe_request() {
     for (int index = 0; index < fields->nelts; ++index) {
         head_.fields.push_back({text_of(entries[index].key), text_of(entries[index].val)});
     }
-    head_.identity = {
+    const ClientIdentity identity{
         .client = *client,
         .client_port = r_->useragent_addr->port,
         .local_port = r_->connection->local_addr->port,
@@ -169,6 +177,8 @@ bool Exchange::describe_request() {
                    : r_->proto_num < HTTP_VERSION(2, 0) ? HttpVersion::http_1_1
                                                         : HttpVersion::http_2,
     };
+    head_.proxied = proxied_value(identity);
+    head_.exchange = exchange_value(identity);
     if (body_.present()) {
         head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
         head_.length_bytes = body_.known_length() ? body_.length_bytes() : 0;
@@ -179,25 +189,84 @@ bool Exchange::describe_request() {
         return false;
     }
     head_text_ = std::move(*text);
+    host_ = *head_.host();
     return true;
 }
 
+// The outcome of a response, for the cluster's memory.
+ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int status) {
+    if (response.is_declined() || response.client_gone()) {
+        return ForwardOutcome::unjudged;
+    }
+    switch (attempt) {
+        case Attempt::answered:
+            return ap_is_HTTP_SERVER_ERROR(status) ? ForwardOutcome::server_error
+                                                   : ForwardOutcome::answered;
+        case Attempt::lost:
+        case Attempt::broken_off:
+            return ForwardOutcome::broken;
+        case Attempt::silent:
+            return ForwardOutcome::timed_out;
+        default:
+            return ForwardOutcome::unjudged;
+    }
+}
+
+void Exchange::note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at) {
+    const MonotonicTime now = monotonic_now();
+    const Nanoseconds latency = elapsed(began_at, now);
+    const bool answered =
+        outcome == ForwardOutcome::answered || outcome == ForwardOutcome::server_error;
+    table_.forward_ended(peer.slot_index, outcome, latency, now);
+    feedback_.ended(peer.slot_index,
+                    {.answered = answered,
+                     .status = static_cast<std::uint16_t>(answered ? r_->status : 0),
+                     .latency = latency});
+}
+
+// With a number of its own each time: what has been sent once is worth nothing any more.
+std::string Exchange::head_for(const ServerView& peer) const {
+    std::string text = head_text_;
+    if (const auto& keys = state_.instance->keys) {
+        const SignedRequest request{
+            .method = head_.method,
+            .target = head_.target,
+            .host = host_,
+            .proxied = head_.proxied,
+            .exchange = head_.exchange,
+            .destination = peer.load.contact,
+        };
+        const ExchangeOrigin origin{
+            .boot_id = table_.boot_id(),
+            .number = table_.exchange_numbers(peer.slot_index).next(),
+            .heard_boot_id = peer.load.boot_id,
+            .heard_measurement = peer.load.measurement,
+        };
+        text.append(signature_field).append(": ");
+        text.append(sign_request(request, origin, *keys)).append("\r\n");
+    }
+    return text.append("\r\n");
+}
+
 Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
+    const MonotonicTime began_at = monotonic_now();
+    feedback_.sent(peer);
     auto connection = state_.instance->child->connections.acquire(peer, fresh_connection);
     if (!connection) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "cannot connect to peer %s: %s",
                       peer.load.contact.to_string().c_str(), connection.error().detail.c_str());
         count(connection.error().kind == Error::Kind::timed_out ? Counter::forward_timed_out
                                                                 : Counter::forward_connect_failed);
-        if (connection.error().kind != Error::Kind::system) {
-            table_.forward_failed(peer.slot_index, monotonic_now());
-        }
+        note_end(peer,
+                 connection.error().kind != Error::Kind::system ? ForwardOutcome::unreachable
+                                                                : ForwardOutcome::unjudged,
+                 began_at);
         return Attempt::not_taken;
     }
     const ForwardingCount counted{table_, peer.slot_index};
     const Attempt attempt = converse(*connection, peer);
+    note_end(peer, outcome_, began_at);
     if (attempt == Attempt::answered) {
-        table_.forward_succeeded(peer.slot_index);
         apr_table_setn(r_->subprocess_env, "BACKHAND_PEER",
                        apr_pstrdup(r_->pool, peer.load.contact.to_string().c_str()));
         count(Counter::forwarded);
@@ -208,7 +277,7 @@ Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
 Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     // A request that cannot be repeated gains nothing from a response that is held back.
     ResponseRelay response{r_, !(may_repeat_ && body_.complete())};
-    Attempt attempt = send_request(connection, response);
+    Attempt attempt = send_request(connection, peer, response);
     if (attempt == Attempt::answered) {
         attempt = receive_response(connection, response);
     }
@@ -220,14 +289,14 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     } else {
         learn(peer, response);
     }
-    // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
-    // dropping it without a word is.
-    if (attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()) {
-        table_.forward_failed(peer.slot_index, monotonic_now());
-    }
     if (attempt == Attempt::answered && !response.is_committed()) {
         response.deliver();
     }
+    // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
+    // dropping it without a word is.
+    outcome_ = attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()
+                   ? ForwardOutcome::unreachable
+                   : outcome_of(attempt, response, r_->status);
     if ((attempt == Attempt::answered || response.is_declined()) &&
         response.connection_reusable()) {
         state_.instance->child->connections.release(peer, std::move(connection));
@@ -236,8 +305,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
 }
 
 // Attempt::answered means: sent, or the response is already coming.
-Attempt Exchange::send_request(PeerConnection& connection, ResponseRelay& response) {
-    std::string bytes = head_text_;
+Attempt Exchange::send_request(PeerConnection& connection, const ServerView& peer,
+                               ResponseRelay& response) {
+    std::string bytes = head_for(peer);
     if (!head_.expect_continue) {
         bytes += body_.prefetched();
     }
@@ -358,8 +428,9 @@ void Exchange::learn(const ServerView& peer, const ResponseRelay& response) {
 
 }  // namespace
 
-int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers) {
-    Exchange exchange{r, state};
+int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers,
+                    const ForwardFeedback& feedback) {
+    Exchange exchange{r, state, feedback};
     return exchange.run(peers);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <random>
@@ -49,6 +50,10 @@ constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
 // How long httpd may take from telling its first child to stop to removing its pid file.
 constexpr Nanoseconds stop_takes = std::chrono::seconds{2};
 
+// For how long a request counts after it has been signed.
+constexpr Nanoseconds signature_age_max = std::chrono::seconds{10};
+constexpr int measured_kept = 16;
+
 // How long a predecessor may take to see that it has been replaced.
 constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
 
@@ -84,6 +89,7 @@ private:
     bool httpd_is_stopping(MonotonicTime now);
     bool worth_announcing_early(InFlight now) const;
     void measure(InFlight in_flight);
+    void remember_measurement(MonotonicTime now);
     void announce();
     void schedule_announcement(MonotonicTime now);
 
@@ -121,6 +127,13 @@ private:
     std::unique_ptr<Descriptor> listener_;
     ConnectionPool pool_;
     std::unique_ptr<Challenger> challenger_;  // only with keys
+
+    struct Measured {
+        MonotonicTime at = 0;
+        std::uint64_t number = 0;
+    };
+
+    std::deque<Measured> measured_;  // lately, oldest first; a few of them
 
     MonotonicTime announced_at_ = 0;
     MonotonicTime announce_at_ = 0;
@@ -306,6 +319,21 @@ void Moderator::measure(InFlight in_flight) {
     load.forwarding = in_flight.forwarding;
     service_.measure(table_.cells().served(), table_.latency(), in_flight.serving, now, load);
     table_.set_self(settings_.self);
+    remember_measurement(now);
+}
+
+// What has been announced so long ago is no longer the last that anybody has heard: a request that
+// was signed with it is old (forward/request_signature.h).
+void Moderator::remember_measurement(MonotonicTime now) {
+    const Nanoseconds three_intervals = 3 * Milliseconds{settings_.self.load.interval_ms};
+    const Nanoseconds old_after = std::max(signature_age_max, three_intervals);
+    if (measured_.empty() || elapsed(measured_.back().at, now) >= old_after / measured_kept) {
+        measured_.push_back({now, settings_.self.load.measurement});
+    }
+    while (elapsed(measured_.front().at, now) > old_after) {
+        table_.set_oldest_recent_measurement(measured_.front().number);
+        measured_.pop_front();
+    }
 }
 
 void Moderator::announce() {

@@ -50,14 +50,15 @@ RequestHead request(std::vector<HeaderField> fields) {
     head.method = "GET";
     head.target = "/a?b";
     head.fields = std::move(fields);
-    head.identity = identity_of_a_client();
+    head.proxied = proxied_value(identity_of_a_client());
+    head.exchange = exchange_value(identity_of_a_client());
     return head;
 }
 
 std::string text_of(const RequestHead& head) {
     const Result<std::string> text = request_head_text(head);
     EXPECT_TRUE(text);
-    return text ? *text : std::string{};
+    return text ? *text + "\r\n" : std::string{};
 }
 
 std::string text_with(std::vector<HeaderField> fields) {
@@ -299,10 +300,10 @@ TEST(ARequestHead, DoesNotAddVia) {
 
 TEST(ARequestHead, IsHttp11WhateverTheClientSpoke) {
     RequestHead head = request({{"Host", "example.org"}});
-    head.identity.version = HttpVersion::http_1_0;
+    head.exchange = "version=1.0";
     EXPECT_THAT(text_of(head), StartsWith("GET /a?b HTTP/1.1\r\n"));
 
-    head.identity.version = HttpVersion::http_1_1;
+    head.exchange = "version=1.1";
     EXPECT_THAT(text_of(head), StartsWith("GET /a?b HTTP/1.1\r\n"));
 }
 
