@@ -33,7 +33,8 @@ Result<const backhand_plugin*> find_native(const backhand_plugin& first,
             return refusal(source, "has a plug-in without a name, or of less than " +
                                        std::to_string(sizeof(backhand_plugin)) + " bytes");
         }
-        if (source.function == plugin->name) {
+        // Without a name, for tools: the first.
+        if (source.function.empty() || source.function == plugin->name) {
             return plugin;
         }
         names += (names.empty() ? "\"" : ", \"") + std::string{plugin->name} + "\"";
