@@ -299,3 +299,24 @@ def test_a_plugin_that_refuses_its_argument_stops_the_start(folder):
 
         assert status != 0
         assert f"BackhandFromSO {plugin} telling" in said and "expected the path of a file" in said
+
+
+def test_a_plugin_is_told_what_became_of_its_choice(mpm, folder):
+    plugin = plugins.install(folder / "telling.so", plugins.TELLING)
+    with Cluster(mpm, size=2, chain=SERVE_HERE) as made:
+        told = made.folder / "told"
+        told.touch()
+        told.chmod(0o666)
+        first = made.servers[0]
+        first.site_lines = first.site_lines.replace(
+            SERVE_HERE, f"Backhand removeSelf\nBackhandFromSO {plugin} telling {told}", 1)
+        first.write_configuration()
+        first.restart_gracefully()
+        made.wait_until_complete()
+        told.write_text("")
+
+        assert [peer_of(first) for _ in range(5)] == [2] * 5
+
+        lines = wait_until(f"told: {told.read_text()}", lambda: len(told.read_text().splitlines()) == 10
+                           and told.read_text().splitlines())
+        assert lines == ["sent /small.html to 127.0.1.2", "ended /small.html answered 200"] * 5
