@@ -52,10 +52,13 @@ std::string owner_trouble(const struct stat& entry, uid_t owner) {
            (owner == 0 ? "" : " or " + user(owner));
 }
 
+enum class Sticky { allowed, refused };
+
 // The same for whom an entry belongs to and who can write it.
-std::string trouble(const std::string& path, const struct stat& entry, uid_t owner) {
+std::string trouble(const std::string& path, const struct stat& entry, uid_t owner, Sticky sticky) {
     const bool writable_by_others = (entry.st_mode & (S_IWGRP | S_IWOTH)) != 0;
-    const bool sticky_directory = S_ISDIR(entry.st_mode) && (entry.st_mode & S_ISVTX) != 0;
+    const bool sticky_directory =
+        sticky == Sticky::allowed && S_ISDIR(entry.st_mode) && (entry.st_mode & S_ISVTX) != 0;
     // Nobody can write a link, but its mode says that all can.
     if (writable_by_others && !sticky_directory && !S_ISLNK(entry.st_mode)) {
         return "can be changed by others than its owner: chmod go-w " + path;
@@ -80,9 +83,10 @@ std::vector<std::string> names_of(const std::string& path) {
 
 class Walk {
 public:
-    Walk(const std::string& path, uid_t owner)
+    Walk(const std::string& path, uid_t owner, Sticky sticky = Sticky::allowed)
         : asked_(path),
           owner_(owner),
+          sticky_(sticky),
           names_(names_of(path)) {}
 
     // Up to the last name, which is not looked at.
@@ -97,8 +101,21 @@ public:
 
     Status to_the_end() { return take_names(0); }
 
+    // Opens what was judged, by the descriptor it was judged by: nobody can have replaced it since.
+    Result<UniqueFd> open_the_end() {
+        if (Status taken = take_names(0); !taken) {
+            return taken.error();
+        }
+        if (!S_ISREG(entry_.st_mode)) {
+            return refusal(asked_, place_.path, "is not a regular file");
+        }
+        const std::string link = "/proc/self/fd/" + std::to_string(place_.directory.get());
+        UniqueFd file{::open(link.c_str(), O_RDONLY | O_CLOEXEC)};
+        return file ? Result<UniqueFd>{std::move(file)} : failure(asked_, place_.path);
+    }
+
 private:
-    // Until so many are left.
+    // Until so many are left; place_.directory is then what was taken last.
     Status take_names(std::size_t left_count) {
         Status taken = start_at_root();
         while (taken && names_.size() > left_count) {
@@ -116,7 +133,7 @@ private:
         if (!opened || ::fstat(opened.get(), &entry_) != 0) {
             return failure(asked_, path);
         }
-        const std::string wrong = trouble(path, entry_, owner_);
+        const std::string wrong = trouble(path, entry_, owner_, sticky_);
         return wrong.empty() ? Status{Done{}} : refusal(asked_, path, wrong);
     }
 
@@ -168,6 +185,7 @@ private:
 
     const std::string asked_;
     const uid_t owner_;
+    const Sticky sticky_;
     std::vector<std::string> names_;  // still to be taken, the next one last
     Place place_;
 
@@ -222,6 +240,13 @@ Result<UniqueFd> open_secret_file(const std::string& path, uid_t owner) {
                            place->path);
     }
     return file;
+}
+
+Result<UniqueFd> open_code_file(const std::string& path, uid_t owner) {
+    if (const Status good = check_form(path); !good) {
+        return good.error();
+    }
+    return Walk{path, owner, Sticky::refused}.open_the_end();
 }
 
 }  // namespace backhand

@@ -22,6 +22,7 @@
 #include "cli/announce.h"
 #include "cli/announce_settings.h"
 #include "cli/explain.h"
+#include "cli/plugin.h"
 #include "cli/status.h"
 #include "cli/watch.h"
 
@@ -283,6 +284,28 @@ std::function<int()> declare_announce(CLI::App& command) {
     return [options] { return announce(*options); };
 }
 
+// ---- plugin ----
+
+std::function<int()> declare_plugin(CLI::App& command) {
+    struct Options {
+        std::string file;
+        std::string function;
+        std::string argument;
+    };
+
+    const auto options = std::make_shared<Options>();
+    command.require_subcommand(1);
+    CLI::App* const check =
+        command.add_subcommand("check", "Run a plug-in against made clusters, say what is wrong");
+    check->add_option("FILE", options->file, "the shared object")->required();
+    check->add_option("FUNCTION", options->function,
+                      "as in BackhandFromSO; else the first plug-in of the file");
+    check->add_option("ARGUMENT", options->argument, "its argument");
+    return [options] {
+        return backhand::check_plugin(options->file, options->function, options->argument);
+    };
+}
+
 // ---- all commands ----
 
 struct Command {
@@ -292,11 +315,12 @@ struct Command {
     std::function<int()> (*declare)(CLI::App& command);
 };
 
-constexpr std::array<Command, 4> commands = {{
+constexpr std::array<Command, 5> commands = {{
     {"status", "Show what a server knows of its cluster", declare_status},
     {"explain", "Ask a server what it would decide about a request, and why", declare_explain},
     {"watch", "Print what the servers of a cluster announce, as lines of JSON", declare_watch},
     {"announce", "Make a machine without httpd a server of the cluster", declare_announce},
+    {"plugin", "Try a plug-in outside httpd", declare_plugin},
 }};
 
 int run(int argc, char** argv) {

@@ -65,6 +65,8 @@ enum class Counter : std::uint8_t {
     proxied_unsigned,
     proxied_replayed,
     plugin_answer_corrected,
+    plugin_replaced,
+    plugin_refused,
     end,
 };
 
@@ -124,6 +126,8 @@ constexpr std::array<std::string_view, counters_count> counter_names = {
     "proxied_unsigned",
     "proxied_replayed",
     "plugin_answer_corrected",
+    "plugin_replaced",
+    "plugin_refused",
 };
 
 class Counters {

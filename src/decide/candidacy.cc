@@ -135,23 +135,16 @@ void CandidacySet::put_self_first() {
     }
 }
 
-std::size_t CandidacySet::assign_slots(std::span<const int> slots) {
+// Of a settled set only the head may be among them.
+void CandidacySet::assign(std::span<const std::uint32_t> indices) {
     if (settled_) {
-        return 0;
+        keep_if([&](const ServerView& server) {
+            const auto index = static_cast<std::uint32_t>(&server - servers_.data());
+            return std::find(indices.begin(), indices.end(), index) != indices.end();
+        });
+        return;
     }
-    order_.clear();
-    for (const int slot : slots) {
-        const auto found =
-            std::find_if(servers_.begin(), servers_.end(), [slot](const ServerView& server) {
-                return slot >= 0 && server.slot_index == static_cast<std::uint32_t>(slot);
-            });
-        const auto index = static_cast<std::uint32_t>(found - servers_.begin());
-        if (found != servers_.end() &&
-            std::find(order_.begin(), order_.end(), index) == order_.end()) {
-            order_.push_back(index);
-        }
-    }
-    return slots.size() - order_.size();
+    order_.assign(indices.begin(), indices.end());
 }
 
 // Not std::stable_sort, which allocates: the position breaks ties instead.

@@ -197,9 +197,8 @@ public:
 
     const Redirect* redirect() const { return redirect_; }
 
-    // Replaces the members by the servers in these slots, in this order.  Slots that hold no
-    // possible member and repetitions are left out; returns how many were.
-    std::size_t assign_slots(std::span<const int> slots);
+    // Replaces the members by these, in this order.  REQUIRES: indices into servers(), none twice.
+    void assign(std::span<const std::uint32_t> indices);
 
     // Room for slots to choose from.
     std::vector<std::uint32_t>& slots() { return slots_; }

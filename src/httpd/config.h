@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "cluster/retry_budget.h"
 #include "decide/chain.h"
+#include "decide/plugin.h"
 #include "httpd/apache.h"
 
 extern "C" {
@@ -21,7 +22,7 @@ extern module AP_MODULE_DECLARE_DATA backhand_module;
 namespace backhand::httpd {
 
 class Instance;
-class SeedPlugin;
+class Plugins;
 
 // How long to wait for a peer.
 struct ForwardLimits {
@@ -66,10 +67,11 @@ struct WrittenChain {
 struct ServerConfig {
     GlobalSettings global;  // meaningful in the main server only
     std::vector<std::string> services;
-    std::vector<WrittenChain> chains;  // .htaccess files aside
-    std::vector<SeedPlugin*> plugins;  // of chains written in this server; the chains own them
-    std::uint64_t service_hash = 0;    // of the first service; set after the configuration is read
-    Instance* instance = nullptr;      // nullptr: the module does nothing for this server
+    std::vector<WrittenChain> chains;              // .htaccess files aside
+    std::vector<std::shared_ptr<Plugin>> plugins;  // of chains written in this server
+    std::uint64_t service_hash = 0;   // of the first service; set after the configuration is read
+    Plugins* plugin_files = nullptr;  // in the main server only; pool-owned
+    Instance* instance = nullptr;     // nullptr: the module does nothing for this server
 };
 
 // Per directory, location, .htaccess.  Plain, because httpd merges these on every request.

@@ -17,7 +17,6 @@
 #include "httpd/guard.h"
 #include "httpd/hooks.h"
 #include "httpd/pool_object.h"
-#include "httpd/seed_plugin.h"
 
 namespace backhand::httpd {
 
@@ -333,16 +332,16 @@ const char* add_plugin(cmd_parms* cmd, void* directory, const char* file, const 
     if (path.empty()) {
         return expected(cmd, file, "the path of a shared object");
     }
-    auto plugin = std::make_unique<SeedPlugin>(SeedPlugin::Source{
+    auto plugin = std::make_shared<Plugin>(PluginSource{
         .file = std::string(path),
         .function = function,
         .argument = std::string(text_of(argument)),
         .written_at =
             apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num),
     });
-    server_config(cmd->server).plugins.push_back(plugin.get());
-    const std::string text = plugin->text();
-    chain_being_written(cmd, directory).append(std::move(plugin), text);
+    server_config(cmd->server).plugins.push_back(plugin);
+    chain_being_written(cmd, directory)
+        .append(std::make_unique<PluginFunction>(plugin), plugin->source().text());
     return nullptr;
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "announce/key_ring.h"
 #include "announce/socket.h"
@@ -83,6 +84,9 @@ public:
     apr_pool_t* const pool;  // of the configuration
     const ClusterTable table;
     ProcessRecord& process;
+
+    // Whom what is trusted may belong to besides root: whoever httpd was started by.
+    const uid_t owner = ::geteuid();
 
     // Set in post_config.
     ServerReport self;

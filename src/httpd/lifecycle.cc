@@ -27,10 +27,9 @@
 #include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/moderator_process.h"
-#include "httpd/plugin_trial.h"
+#include "httpd/plugins.h"
 #include "httpd/pool_object.h"
 #include "httpd/private_directory.h"
-#include "httpd/seed_plugin.h"
 
 APLOG_USE_MODULE(backhand);
 
@@ -290,6 +289,9 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
     fill_self(instance, *contact);
     collect_services(instance);
     instance.idle_up_to = idle_limit(main_server);
+    if (const Status made = server_config(main_server).plugin_files->set_up(instance); !made) {
+        return refuse(main_server, made.error().detail);
+    }
     warn_of_traps(instance);
     return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
 }
@@ -298,15 +300,10 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
 
 int check_config(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server) {
     separate_server_configs(pconf, main_server);
-    for (server_rec* server = main_server; server != nullptr; server = server->next) {
-        for (const SeedPlugin* plugin : server_config(server).plugins) {
-            const std::string trouble = try_plugin(*plugin, pconf, main_server);
-            if (!trouble.empty()) {
-                return refuse(main_server, plugin->source().written_at + ": BackhandFromSO " +
-                                               plugin->source().file + " " +
-                                               plugin->source().function + ": " + trouble);
-            }
-        }
+    ServerConfig& config = server_config(main_server);
+    config.plugin_files = &make_in_pool<Plugins>(pconf);
+    if (const Status tried = config.plugin_files->try_all(pconf, main_server); !tried) {
+        return refuse(main_server, tried.error().detail);
     }
     if (!in_use(main_server)) {
         return OK;
@@ -357,18 +354,6 @@ std::size_t cached_connections_per_peer() {
     return is_threaded == AP_MPMQ_NOT_SUPPORTED ? 1 : 2;
 }
 
-void open_plugins(const server_rec* main_server) {
-    for (const server_rec* server = main_server; server != nullptr; server = server->next) {
-        for (SeedPlugin* plugin : server_config(server).plugins) {
-            if (const Status opened = plugin->open(); !opened) {
-                ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server,
-                             "plug-in not loaded, its place in the chain is empty: %s",
-                             opened.error().detail.c_str());
-            }
-        }
-    }
-}
-
 }  // namespace
 
 void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
@@ -391,7 +376,7 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
                      "no room to count this child's requests: it forwards none");
     }
-    open_plugins(main_server);
+    server_config(main_server).plugin_files->open_in_child(main_server);
     apr_pool_cleanup_register(pchild, instance, &leave_child, apr_pool_cleanup_null);
 }
 

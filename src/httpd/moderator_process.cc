@@ -15,6 +15,7 @@
 #include "forward/pool_protocol.h"
 #include "httpd/apache.h"
 #include "httpd/guard.h"
+#include "httpd/plugins.h"
 #include "httpd/pool_object.h"
 #include "moderator/moderator.h"
 
@@ -154,6 +155,8 @@ bool still_runs(pid_t pid) {
         ap_log_error(APLOG_MARK, log_level_of(level), 0, server, "%.*s",
                      static_cast<int>(text.size()), text.data());
     };
+    settings.plugins =
+        server_config(instance.main_server).plugin_files->watch(instance, settings.log);
     const int status = run_moderator(std::move(settings), instance.table);
     // Not exit(): what the parent registered to be run at its end is not ours to run.
     ::_exit(status);

@@ -10,6 +10,7 @@
 #include "httpd/config.h"
 #include "httpd/explain_handler.h"
 #include "httpd/instance.h"
+#include "httpd/plugins.h"
 #include "report/html.h"
 #include "report/json.h"
 #include "report/snapshot.h"
@@ -47,7 +48,8 @@ int show_report(request_rec* r) {
         return show_explanation(r);
     }
     const ReportSnapshot snapshot = take_snapshot(
-        instance->table, monotonic_now(), std::chrono::system_clock::now(), chains_of(r->server));
+        instance->table, monotonic_now(), std::chrono::system_clock::now(), chains_of(r->server),
+        server_config(instance->main_server).plugin_files->rows());
     const bool json = wants_json(r);
     const std::string text = json ? to_json(snapshot) : to_html(snapshot);
     ap_set_content_type(r, json ? "application/json" : "text/html; charset=utf-8");

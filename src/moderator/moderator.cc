@@ -245,6 +245,9 @@ void Moderator::look() {
         schedule_announcement(now);
         announced_in_flight_ = in_flight;
     }
+    if (settings_.plugins) {
+        settings_.plugins->look(now);
+    }
     if (elapsed(swept_at_, now) >= sweep_every) {
         swept_at_ = now;
         sweep(now, in_flight);

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "base/log.h"
 #include "cluster/server_report.h"
 #include "cluster/table.h"
+#include "moderator/plugin_watch.h"
 
 namespace backhand {
 
@@ -41,6 +43,7 @@ struct ModeratorSettings {
     std::string socket_path;      // where children reach the pool
     std::string state_directory;  // what must outlive a boot
     std::function<WorkerCounts()> count_workers;
+    std::unique_ptr<PluginWatch> plugins;  // nullptr: there are none
     Log log;
 };
 

@@ -359,6 +359,24 @@ void add_chains(std::string& page, const ReportSnapshot& snapshot) {
     page += "</ul>\n";
 }
 
+void add_plugins(std::string& page, const ReportSnapshot& snapshot) {
+    if (snapshot.plugins.empty()) {
+        return;
+    }
+    page +=
+        "<h2>Plug-ins</h2>\n<div class=\"wide\">\n<table>\n<thead><tr><th>function</th>"
+        "<th>file</th><th>version since the start</th><th>new files refused</th>"
+        "<th>answers corrected</th></tr></thead>\n<tbody>\n";
+    for (const PluginRow& row : snapshot.plugins) {
+        const std::string line = row.function + (row.argument.empty() ? "" : " " + row.argument);
+        page += "<tr><td><code>" + escaped(line) + "</code></td><td><code>" + escaped(row.file) +
+                "</code></td><td>" + std::to_string(row.version) + "</td><td>" +
+                std::to_string(row.refused) + "</td><td>" + std::to_string(row.corrected) +
+                "</td></tr>\n";
+    }
+    page += "</tbody>\n</table>\n</div>\n";
+}
+
 void add_counters(std::string& page, const ReportSnapshot& snapshot) {
     page += "<h2>Since the start</h2>\n<div class=\"groups\">\n";
     for (std::size_t group = 0; group < counter_group_headings.size(); ++group) {
@@ -390,6 +408,7 @@ std::string to_html(const ReportSnapshot& snapshot) {
     add_introduction(page, snapshot);
     add_servers(page, snapshot);
     add_chains(page, snapshot);
+    add_plugins(page, snapshot);
     add_counters(page, snapshot);
     page += page_end;
     return page;

@@ -70,12 +70,21 @@ std::string to_json(const ReportSnapshot& snapshot) {
         {"moderator_alive", snapshot.moderator_alive},
         {"servers", Json::array()},
         {"counters", Json::object()},
+        {"plugins", Json::array()},
     };
     for (const ServerRow& row : snapshot.servers) {
         report["servers"].push_back(server_json(row));
     }
     for (std::size_t index = 0; index < counters_count; ++index) {
         report["counters"][std::string{counter_names[index]}] = snapshot.counters[index];
+    }
+    for (const PluginRow& row : snapshot.plugins) {
+        report["plugins"].push_back({{"file", row.file},
+                                     {"function", row.function},
+                                     {"argument", row.argument},
+                                     {"version", row.version},
+                                     {"refused", row.refused},
+                                     {"corrected", row.corrected}});
     }
     return report.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }

@@ -72,13 +72,14 @@ const ServerRow* ReportSnapshot::self() const {
 
 ReportSnapshot take_snapshot(const ClusterTable& table, MonotonicTime now,
                              std::chrono::system_clock::time_point taken_at,
-                             std::vector<std::string> chains) {
+                             std::vector<std::string> chains, std::vector<PluginRow> plugins) {
     ReportSnapshot snapshot;
     snapshot.version = BACKHAND_VERSION;
     snapshot.taken_at = taken_at;
     snapshot.boot_id = table.boot_id();
     snapshot.moderator_alive = table.moderator_alive(now);
     snapshot.chains = std::move(chains);
+    snapshot.plugins = std::move(plugins);
 
     for (std::uint32_t slot_index = 0; slot_index < table.slots_used(); ++slot_index) {
         ServerRow row;

@@ -50,6 +50,16 @@ struct ServerRow {
     ServerState state() const;
 };
 
+// A plug-in, as one line of the configuration names it.
+struct PluginRow {
+    std::string file;
+    std::string function;
+    std::string argument;
+    std::uint32_t version = 0;    // of the file: 1 as at the start, raised with each replacement
+    std::uint32_t refused = 0;    // new files that were not taken
+    std::uint64_t corrected = 0;  // answers that had to be put right
+};
+
 struct ReportSnapshot {
     std::string version;
     std::chrono::system_clock::time_point taken_at;
@@ -59,6 +69,7 @@ struct ReportSnapshot {
     std::vector<ServerRow> servers;  // every slot in use, self first
     std::array<std::uint64_t, counters_count> counters{};
     std::vector<std::string> chains;  // one line each, as the administrator would write them
+    std::vector<PluginRow> plugins;
 
     // nullptr until the moderator has measured this server for the first time.
     const ServerRow* self() const;
@@ -67,7 +78,8 @@ struct ReportSnapshot {
 // `now` is what ages are reckoned from, `taken_at` the same moment for people.
 ReportSnapshot take_snapshot(const ClusterTable& table, MonotonicTime now,
                              std::chrono::system_clock::time_point taken_at,
-                             std::vector<std::string> chains = {});
+                             std::vector<std::string> chains = {},
+                             std::vector<PluginRow> plugins = {});
 
 // ---- how numbers are worded for people, on the page and on the command line ----
 

@@ -15,7 +15,7 @@ ARROWS = {
     "cluster": {"base"},
     "measure": {"base", "cluster"},
     "announce": {"base", "cluster"},
-    "decide": {"base", "cluster"},
+    "decide": {"base", "cluster", "backhand"},
     "forward": {"base", "cluster", "decide"},
     "report": {"base", "cluster", "decide"},
     "moderator": {"base", "cluster", "measure", "announce", "decide", "forward", "report"},

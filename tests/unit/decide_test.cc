@@ -84,15 +84,6 @@ TEST(ACandidacySet, BringsSelfBackToTheHeadWhenItWasRemoved) {
     EXPECT_THAT(slots_of(set), ElementsAre(0, 1, 2));
 }
 
-TEST(ACandidacySet, LeavesOutImpossibleAndRepeatedSlotsOfAPlugIn) {
-    CandidacySet set = set_of_size(3);
-    const std::vector<int> answer = {2, 7, -1, 2, 1};
-
-    EXPECT_EQ(set.assign_slots(answer), 3U);
-
-    EXPECT_THAT(slots_of(set), ElementsAre(2, 1));
-}
-
 TEST(ACandidacySet, ForgetsThePreviousDecision) {
     CandidacySet set = set_of_size(5);
 

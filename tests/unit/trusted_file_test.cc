@@ -16,6 +16,7 @@ namespace backhand {
 namespace {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -59,6 +60,12 @@ protected:
     // The same for a file that nobody else may read.
     static std::string secret_trouble(const std::string& path) {
         const auto opened = open_secret_file(path, ::geteuid());
+        return opened ? "" : opened.error().detail;
+    }
+
+    // The same for code.
+    static std::string code_trouble(const std::string& path) {
+        const auto opened = open_code_file(path, ::geteuid());
         return opened ? "" : opened.error().detail;
     }
 
@@ -236,6 +243,22 @@ TEST_F(ASecretFile, IsNotAFolder) {
     EXPECT_THAT(secret_trouble(make_folder("folder", 0700)), HasSubstr("is not a regular file"));
     EXPECT_THAT(secret_trouble("/."), HasSubstr("is not a regular file"));
     EXPECT_THAT(secret_trouble("/.."), HasSubstr("is not a regular file"));
+}
+
+// The tests' own folder lies in a sticky directory, which is what code must not do.
+TEST_F(ATrustedFile, OfCodeMustNotLieUnderAStickyDirectory) {
+    EXPECT_THAT(code_trouble(make_file("plugin", 0644)), HasSubstr("can be changed by others"));
+}
+
+TEST_F(ATrustedFile, OfCodeIsOpenedThroughALinkToWhatWasJudged) {
+    EXPECT_EQ(code_trouble("/bin/sh"), "");
+}
+
+TEST_F(ATrustedFile, OfCodeMustBeARegularFile) {
+    EXPECT_THAT(code_trouble("/usr"), HasSubstr("is not a regular file"));
+    EXPECT_THAT(code_trouble("/dev/null"),
+                AnyOf(HasSubstr("is not a regular file"), HasSubstr("can be changed")));
+    EXPECT_THAT(code_trouble("/usr/lib/no such file"), HasSubstr("No such file"));
 }
 
 }  // namespace
