@@ -21,7 +21,8 @@ ARROWS = {
     "moderator": {"base", "cluster", "measure", "announce", "decide", "forward", "report"},
     "httpd": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator",
               "backhand"},
-    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator"},
+    "sim": {"base", "cluster", "measure", "decide"},
+    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator", "sim"},
 }
 
 SOURCES = sorted(path for pattern in ("*.h", "*.cc") for path in SOURCE.rglob(pattern))
