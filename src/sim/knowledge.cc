@@ -251,27 +251,23 @@ void LazyKnowledge::forward_failed(std::uint32_t viewer, std::uint32_t peer, Mon
     observed.ejected_until = now + nanoseconds_in(pause);
 }
 
-void LazyKnowledge::forward_succeeded(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) {
+void LazyKnowledge::forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
+                                     MonotonicTime now) {
     Observed& observed = observed_at(viewer, peer, now);
+    if (news != nullptr && observed.boot_id == news->boot_id) {
+        const FreshLoad fresh =
+            FreshLoad::of(news->boot_id, news->measurement, news->serving, news->workers_idle);
+        if (observed.fresh == 0 || fresh.supersedes(FreshLoad::unpack(observed.fresh))) {
+            observed.fresh = fresh.pack();
+            observed.fresh_at = now;
+            observed.sent_since = 0;
+        }
+    }
     if (observed.failures != 0) {
         observed.failures = 0;
         observed.ejected_until = 0;
     }
-}
-
-void LazyKnowledge::refresh(std::uint32_t viewer, std::uint32_t peer, const News& news,
-                            MonotonicTime now) {
-    Observed& observed = observed_at(viewer, peer, now);
-    if (observed.boot_id != news.boot_id) {
-        return;
-    }
-    const FreshLoad fresh =
-        FreshLoad::of(news.boot_id, news.measurement, news.serving, news.workers_idle);
-    if (observed.fresh == 0 || fresh.supersedes(FreshLoad::unpack(observed.fresh))) {
-        observed.fresh = fresh.pack();
-        observed.fresh_at = now;
-        observed.sent_since = 0;
-    }
+    observed.in_flight -= std::min(observed.in_flight, 1U);
 }
 
 // ---- the view ----
@@ -304,7 +300,7 @@ bool LazyKnowledge::View::view(std::uint32_t slot_index, std::uint64_t, Monotoni
     }
     view.load = *heard.load;
     view.load.received_at = heard.at;
-    if (Observed* const observed = self.overlay.find(peer)) {
+    if (Observed* const observed = observed_in(slot_index)) {
         settle(*observed, heard);
         const FreshLoad fresh = FreshLoad::unpack(observed->fresh);
         view.serving = fresh.serving;
@@ -329,15 +325,22 @@ std::optional<ServerReport> LazyKnowledge::View::report(std::uint32_t slot_index
     return result;
 }
 
+Observed* LazyKnowledge::View::observed_in(std::uint32_t slot_index) const {
+    if (slot_index != last_slot_) {
+        last_slot_ = slot_index;
+        last_observed_ =
+            knowledge_.known_[viewer_].overlay.find(knowledge_.server_in(viewer_, slot_index));
+    }
+    return last_observed_;
+}
+
 bool LazyKnowledge::View::is_ejected(std::uint32_t slot_index, MonotonicTime now) const {
-    Observed* const observed =
-        knowledge_.known_[viewer_].overlay.find(knowledge_.server_in(viewer_, slot_index));
+    const Observed* const observed = slot_index == self_slot ? nullptr : observed_in(slot_index);
     return observed != nullptr && observed->ejected_until > now;
 }
 
 std::uint32_t LazyKnowledge::View::failures_in_a_row(std::uint32_t slot_index) const {
-    Observed* const observed =
-        knowledge_.known_[viewer_].overlay.find(knowledge_.server_in(viewer_, slot_index));
+    const Observed* const observed = slot_index == self_slot ? nullptr : observed_in(slot_index);
     return observed == nullptr ? 0 : observed->failures;
 }
 

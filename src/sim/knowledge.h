@@ -80,9 +80,11 @@ public:
     virtual void forward_began(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
     virtual void forward_ended(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
     virtual void forward_failed(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
-    virtual void forward_succeeded(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
-    virtual void refresh(std::uint32_t viewer, std::uint32_t peer, const News& news,
-                         MonotonicTime now) = 0;
+
+    // The peer has answered, with news of its load or without (nullptr): refresh(),
+    // forward_succeeded() and forward_ended() of the table.
+    virtual void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
+                                  MonotonicTime now) = 0;
 };
 
 // What each server keeps of itself that decisions may ask for.
@@ -148,9 +150,8 @@ public:
     void forward_began(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
     void forward_ended(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
     void forward_failed(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
-    void forward_succeeded(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
-    void refresh(std::uint32_t viewer, std::uint32_t peer, const News& news,
-                 MonotonicTime now) override;
+    void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
+                          MonotonicTime now) override;
 
 private:
     struct Announcement {
@@ -171,6 +172,7 @@ private:
         void look_from(std::uint32_t viewer, std::uint32_t serving) {
             viewer_ = viewer;
             serving_ = serving;
+            last_slot_ = self_slot;
         }
 
         std::uint32_t slots_used() const override;
@@ -192,9 +194,15 @@ private:
     private:
         OwnRecords& records() const { return *knowledge_.records_[viewer_]; }
 
+        Observed* observed_in(std::uint32_t slot_index) const;
+
         LazyKnowledge& knowledge_;
         std::uint32_t viewer_ = 0;
         std::uint32_t serving_ = 0;
+
+        // A server is mostly asked about twice in a row.
+        mutable std::uint32_t last_slot_ = self_slot;
+        mutable Observed* last_observed_ = nullptr;
     };
 
     struct Known {

@@ -924,11 +924,9 @@ void Simulation::come_back(std::uint32_t number) {
         return;
     }
     if (announces_) {
-        if (scenario_.announcing.piggyback) {
-            knowledge_->refresh(request.ingress, request.at, request.news, now_);
-        }
-        knowledge_->forward_succeeded(request.ingress, request.at, now_);
-        knowledge_->forward_ended(request.ingress, request.at, now_);
+        knowledge_->forward_answered(request.ingress, request.at,
+                                     scenario_.announcing.piggyback ? &request.news : nullptr,
+                                     now_);
     }
     const double work = scenario_.forwarding.forwarder_ns / 2;
     if (work > 0) {

@@ -74,16 +74,16 @@ public:
         table(viewer).forward_failed(slot_of(viewer, peer), now);
     }
 
-    void forward_succeeded(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override {
+    void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
+                          MonotonicTime now) override {
         hear(viewer, now);
-        table(viewer).forward_succeeded(slot_of(viewer, peer));
-    }
-
-    void refresh(std::uint32_t viewer, std::uint32_t peer, const News& news,
-                 MonotonicTime now) override {
-        hear(viewer, now);
-        table(viewer).refresh(slot_of(viewer, peer), news.boot_id, news.measurement, news.serving,
-                              news.workers_idle, now);
+        const std::uint32_t slot_index = slot_of(viewer, peer);
+        if (news != nullptr) {
+            table(viewer).refresh(slot_index, news->boot_id, news->measurement, news->serving,
+                                  news->workers_idle, now);
+        }
+        table(viewer).forward_succeeded(slot_index);
+        table(viewer).forward_ended(slot_index);
     }
 
 private:
