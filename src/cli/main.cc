@@ -20,6 +20,7 @@
 
 #include "cli/announce.h"
 #include "cli/announce_settings.h"
+#include "cli/simulate.h"
 #include "cli/status.h"
 #include "cli/watch.h"
 
@@ -29,6 +30,7 @@ using backhand::AnnounceOptions;
 using backhand::Error;
 using backhand::LogLevel;
 using backhand::Result;
+using backhand::SimulateOptions;
 using backhand::Status;
 using backhand::WatchOptions;
 
@@ -242,6 +244,38 @@ std::function<int()> declare_announce(CLI::App& command) {
     return [options] { return announce(*options); };
 }
 
+// ---- simulate ----
+
+std::function<int()> declare_simulate(CLI::App& command) {
+    const auto options = std::make_shared<SimulateOptions>();
+    command.add_option("SCENARIO", options->file, "what to simulate: see docs/simulator.md")
+        ->required()
+        ->type_name("FILE");
+    command.add_option("--seed", options->seed, "of the first replication; else the scenario's")
+        ->type_name("N");
+    command.add_option("--replications", options->replications, "with seeds that follow")
+        ->type_name("N");
+    command.add_option("--requests", options->requests, "measured in each replication")
+        ->type_name("N");
+    command.add_option("--jobs", options->jobs, "how many CPUs to use; else all")->type_name("N");
+    command.add_option("--format", options->format, "table, csv or json")
+        ->type_name("FORMAT")
+        ->capture_default_str();
+    command.add_option("--output", options->output, "where to write it; else standard output")
+        ->type_name("FILE");
+    command.add_option("--html", options->html, "write a report with plots, too")
+        ->type_name("FILE");
+    command.add_flag("--quiet", options->quiet, "show no progress");
+    command.add_flag("--check", options->trial, "only read the scenario");
+    command.footer(
+        "The same scenario and seed give the same figures to the last bit.\n\n"
+        "  backhand simulate examples/simulate/old_news.toml --html report.html");
+    return [options] {
+        const Status done = backhand::run_simulate(*options);
+        return done ? 0 : complain(done.error());
+    };
+}
+
 // ---- all commands ----
 
 struct Command {
@@ -251,10 +285,11 @@ struct Command {
     std::function<int()> (*declare)(CLI::App& command);
 };
 
-constexpr std::array<Command, 3> commands = {{
+constexpr std::array<Command, 4> commands = {{
     {"status", "Show what a server knows of its cluster", declare_status},
     {"watch", "Print what the servers of a cluster announce, as lines of JSON", declare_watch},
     {"announce", "Make a machine without httpd a server of the cluster", declare_announce},
+    {"simulate", "Try chains out on a simulated cluster", declare_simulate},
 }};
 
 int run(int argc, char** argv) {
