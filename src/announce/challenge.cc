@@ -5,6 +5,7 @@
 
 #include <sys/random.h>
 
+#include "base/hex.h"
 #include "base/text.h"
 
 namespace backhand {
@@ -12,33 +13,6 @@ namespace backhand {
 namespace {
 
 constexpr std::string_view answer_heading = "backhand 1";
-
-template <std::size_t Size>
-std::string hex(const std::array<std::uint8_t, Size>& bytes) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4U];
-        text += digits[byte & 15U];
-    }
-    return text;
-}
-
-template <std::size_t Size>
-std::optional<std::array<std::uint8_t, Size>> from_hex(std::string_view text) {
-    std::array<std::uint8_t, Size> bytes{};
-    if (text.size() != 2 * Size) {
-        return std::nullopt;
-    }
-    for (std::size_t index = 0; index < Size; ++index) {
-        const auto byte = parse_number<std::uint8_t>(text.substr(2 * index, 2), 16);
-        if (!byte) {
-            return std::nullopt;
-        }
-        bytes[index] = *byte;
-    }
-    return bytes;
-}
 
 // Cuts the first word off: words are separated by exactly one space.
 std::string_view take_word(std::string_view& text) {

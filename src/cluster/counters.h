@@ -58,6 +58,8 @@ enum class Counter : std::uint8_t {
     proxied_accepted,
     proxied_declined,
     proxied_header_removed,
+    proxied_unsigned,
+    proxied_replayed,
     plugin_answer_corrected,
     end,
 };
@@ -111,6 +113,8 @@ constexpr std::array<std::string_view, counters_count> counter_names = {
     "proxied_accepted",
     "proxied_declined",
     "proxied_header_removed",
+    "proxied_unsigned",
+    "proxied_replayed",
     "plugin_answer_corrected",
 };
 

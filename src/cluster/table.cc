@@ -98,6 +98,7 @@ struct ClusterTable::Header {
     std::atomic<std::uint64_t> writer_seen_at;
     std::atomic<std::uint64_t> child_stopped_at;
     std::atomic<std::uint64_t> boot_id;
+    std::atomic<std::uint64_t> oldest_recent_measurement;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
     alignas(cache_line_bytes) Counters counters;
@@ -113,11 +114,13 @@ struct ClusterTable::Layout {
         : cells(round_up(sizeof(Header))),
           directory(cells + size.cells_max * sizeof(ChildCell)),
           slots(directory + round_up(size.slots_max * sizeof(DirectoryEntry))),
-          end(slots + size.slots_max * sizeof(Slot)) {}
+          exchanges(slots + size.slots_max * sizeof(Slot)),
+          end(exchanges + size.slots_max * sizeof(ExchangeNumbers)) {}
 
     std::size_t cells;
     std::size_t directory;
     std::size_t slots;
+    std::size_t exchanges;
     std::size_t end;
 };
 
@@ -265,6 +268,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     }
     const bool same_server = entry.identity.load(std::memory_order_relaxed) == identity;
     if (!same_server || load.boot_id != boot_before) {
+        exchange_numbers(*slot_index).begin(load.received_at);
         target.begin_boot(load.boot_id);
     }
     if (!same_server) {
@@ -301,6 +305,7 @@ bool ClusterTable::prove(std::uint32_t slot_index, const Endpoint& contact, std:
     }
     if (boot_id > boot_heard) {
         // What was heard is a replay from an earlier life.  Nothing up to now counts any more.
+        exchange_numbers(slot_index).begin(monotonic_now());
         target.begin_boot(boot_id);
         target.measurement.store(measurement, std::memory_order_relaxed);
         return false;
@@ -322,6 +327,15 @@ void ClusterTable::set_boot_id(std::uint64_t boot_id) const {
 
 std::uint64_t ClusterTable::next_measurement() const {
     return header_->measurement.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+void ClusterTable::set_oldest_recent_measurement(std::uint64_t measurement) const {
+    header_->oldest_recent_measurement.store(measurement, std::memory_order_relaxed);
+}
+
+bool ClusterTable::is_recent_measurement(std::uint64_t measurement) const {
+    return measurement >= header_->oldest_recent_measurement.load(std::memory_order_relaxed) &&
+           measurement <= header_->measurement.load(std::memory_order_relaxed);
 }
 
 std::uint32_t ClusterTable::slots_used() const {
@@ -390,18 +404,26 @@ std::optional<std::uint32_t> ClusterTable::find_contact(const Endpoint& contact)
     return std::nullopt;
 }
 
-bool ClusterTable::is_live_member(const IpAddress& address, MonotonicTime now,
-                                  Nanoseconds age_max) const {
+std::optional<std::uint32_t> ClusterTable::find_live_member(const IpAddress& address,
+                                                            std::optional<std::uint64_t> boot_id,
+                                                            MonotonicTime now,
+                                                            Nanoseconds age_max) const {
     const std::uint64_t wanted = hash_of(address);
     ServerView candidate;
     for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
         if (directory()[index].address.load(std::memory_order_relaxed) == wanted &&
             view(index, 0, now, candidate) && candidate.load.contact.address == address &&
-            candidate.proven && candidate.age <= age_max) {
-            return true;
+            (!boot_id || candidate.load.boot_id == *boot_id) && candidate.proven &&
+            candidate.age <= age_max) {
+            return index;
         }
     }
-    return false;
+    return std::nullopt;
+}
+
+ExchangeNumbers& ClusterTable::exchange_numbers(std::uint32_t slot_index) const {
+    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.exchanges;
+    return reinterpret_cast<ExchangeNumbers*>(base)[slot_index];
 }
 
 void ClusterTable::forward_began(std::uint32_t slot_index) const {

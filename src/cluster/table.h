@@ -5,8 +5,9 @@
 //             never see half a report.
 //   observed  what this host saw itself: atomics that any process may change.
 // Beside the slots lie the children's counts (ChildCells), how long requests take here
-// (LatencyByLoad) and per location (LocationTimes), and a directory in which a slot is found by who
-// its server is without touching the slots.
+// (LatencyByLoad) and per location (LocationTimes), the numbers of signed requests
+// (ExchangeNumbers), and a directory in which a slot is found by who its server is without touching
+// the slots.
 //
 // Any process may die at any instruction.  The one lock, on the right to write, is taken over from
 // an owner that died; a slot that was left half written reads as absent until the next report
@@ -24,6 +25,7 @@
 #include "base/clock.h"
 #include "cluster/child_cells.h"
 #include "cluster/counters.h"
+#include "cluster/exchange_numbers.h"
 #include "cluster/latency_by_load.h"
 #include "cluster/location_times.h"
 #include "cluster/server_report.h"
@@ -32,7 +34,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 3;
+constexpr std::uint32_t cluster_layout_version = 4;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -106,6 +108,13 @@ public:
     // The next number for a report of ours.
     std::uint64_t next_measurement() const;
 
+    // Whoever has heard no newer report of ours than this one has heard nothing for a while.  Set
+    // by the moderator.
+    void set_oldest_recent_measurement(std::uint64_t measurement) const;
+
+    // True if this report of ours is young enough to have been somebody's last.
+    bool is_recent_measurement(std::uint64_t measurement) const;
+
     std::uint32_t slots_used() const override;
 
     std::uint32_t slots_max() const override { return size().slots_max; }
@@ -116,9 +125,14 @@ public:
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
-    // True if a server, proven if that is demanded, whose contact has this address was heard of
-    // within `age_max`.
-    bool is_live_member(const IpAddress& address, MonotonicTime now, Nanoseconds age_max) const;
+    // The server, proven if that is demanded, whose contact has this address and that was heard of
+    // within `age_max`; several may share an address, then the one with this boot id.
+    std::optional<std::uint32_t> find_live_member(const IpAddress& address,
+                                                  std::optional<std::uint64_t> boot_id,
+                                                  MonotonicTime now, Nanoseconds age_max) const;
+
+    // Of the signed requests that this server sends to that one, and gets from it.
+    ExchangeNumbers& exchange_numbers(std::uint32_t slot_index) const;
 
     // ---- observed, by the processes that forward ----
 

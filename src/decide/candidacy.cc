@@ -5,8 +5,71 @@
 
 namespace backhand {
 
+namespace {
+
+// One "name=value" of a Cookie field (RFC 6265 section 4.2.1), whose beginning is at `rest`, which
+// moves on to the next.
+std::string_view next_cookie(std::string_view& rest) {
+    const std::size_t end = std::min(rest.find(';'), rest.size());
+    std::string_view cookie = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const std::size_t begin = cookie.find_first_not_of(" \t");
+    if (begin == std::string_view::npos) {
+        return {};
+    }
+    return cookie.substr(begin, cookie.find_last_not_of(" \t") + 1 - begin);
+}
+
+std::optional<std::string_view> cookie_in(std::string_view field, std::string_view name) {
+    while (!field.empty()) {
+        const std::string_view cookie = next_cookie(field);
+        if (cookie.size() <= name.size() || !cookie.starts_with(name) ||
+            cookie[name.size()] != '=') {
+            continue;
+        }
+        std::string_view value = cookie.substr(name.size() + 1);
+        if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+            value = value.substr(1, value.size() - 2);
+        }
+        return value;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view RequestView::query() const {
+    const std::size_t mark = path.find('?');
+    return mark == std::string_view::npos ? std::string_view{} : path.substr(mark + 1);
+}
+
+std::optional<std::string_view> RequestView::header(const char* name) const {
+    return facts == nullptr ? std::nullopt : facts->header(name, 0);
+}
+
+std::optional<std::string_view> RequestView::environment(const char* name) const {
+    return facts == nullptr ? std::nullopt : facts->environment(name);
+}
+
+std::optional<Nanoseconds> RequestView::location_time() const {
+    return facts == nullptr ? std::nullopt : facts->location_time();
+}
+
+std::optional<std::string_view> RequestView::cookie(std::string_view name) const {
+    if (facts == nullptr) {
+        return std::nullopt;
+    }
+    for (std::size_t nth = 0; const auto field = facts->header("Cookie", nth); ++nth) {
+        if (const auto value = cookie_in(*field, name)) {
+            return value;
+        }
+    }
+    return std::nullopt;
+}
+
 void CandidacySet::begin(const ServerView& self) {
     servers_.clear();
+    scores_.clear();
     order_.clear();
     add(self);
 }
@@ -14,6 +77,12 @@ void CandidacySet::begin(const ServerView& self) {
 void CandidacySet::add(const ServerView& server) {
     order_.push_back(static_cast<std::uint32_t>(servers_.size()));
     servers_.push_back(server);
+    scores_.push_back(no_score);
+}
+
+std::optional<double> CandidacySet::score(std::size_t position) const {
+    const double score = scores_[order_[position]];
+    return std::isnan(score) ? std::nullopt : std::optional{score};
 }
 
 void CandidacySet::begin_without(const ServerView& self) {
@@ -63,13 +132,24 @@ std::size_t CandidacySet::assign_slots(std::span<const int> slots) {
 }
 
 // Not std::stable_sort, which allocates: the position breaks ties instead.
-void CandidacySet::sort_by_ranking() {
+void CandidacySet::sort_by_ranking(double margin) {
     std::sort(ranking_.begin(), ranking_.end(), [](const Ranked& left, const Ranked& right) {
         return left.score != right.score ? left.score < right.score
                                          : left.position < right.position;
     });
+    for (auto group = ranking_.begin(); margin > 0 && group != ranking_.end();) {
+        const double group_end = group->score + margin;
+        const auto next = std::find_if(group, ranking_.end(), [group_end](const Ranked& ranked) {
+            return ranked.score > group_end;
+        });
+        std::sort(group, next, [](const Ranked& left, const Ranked& right) {
+            return left.position < right.position;
+        });
+        group = next;
+    }
     for (std::size_t position = 0; position < order_.size(); ++position) {
         order_[position] = ranking_[position].index;
+        scores_[ranking_[position].index] = ranking_[position].score;
     }
 }
 

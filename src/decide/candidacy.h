@@ -8,25 +8,75 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "cluster/view.h"
 
 namespace backhand {
 
+// What can be asked about a request beyond its first line.  Most chains ask nothing, so nothing is
+// collected before it is asked for.  Texts live as long as the request; names end in a NUL and are
+// compared without regard to case.
+class RequestFacts {
+public:
+    RequestFacts() = default;
+    RequestFacts(const RequestFacts&) = delete;
+    RequestFacts& operator=(const RequestFacts&) = delete;
+    virtual ~RequestFacts() = default;
+
+    // The value of the field's line number `nth`, from 0; nullopt: there are no more.
+    virtual std::optional<std::string_view> header(const char* name, std::size_t nth) const = 0;
+
+    // As SetEnv, SetEnvIf and RewriteRule set them.
+    virtual std::optional<std::string_view> environment(const char* name) const = 0;
+
+    virtual IpAddress client() const = 0;
+    virtual bool is_tls() const = 0;
+
+    // The ServerName of the virtual host that answers.
+    virtual std::string_view virtual_host() const = 0;
+
+    // What requests like this one take here; nullopt: too few were seen.
+    virtual std::optional<Nanoseconds> location_time() const = 0;
+};
+
 // The request as candidacy functions see it, without httpd's types.
 struct RequestView {
-    std::string_view method;
-    std::string_view host;
-    std::string_view path;
+    std::string_view method{};
+    std::string_view host{};
+    std::string_view path{};         // the target as the client sent it, query included
     std::uint64_t service_hash = 0;  // hash_ignoring_case of the site it is for; 0: any
     void* native = nullptr;          // httpd's request_rec, for plug-ins of the seed's interface
+    const RequestFacts* facts = nullptr;  // nullptr: nothing more is known (outside httpd)
+
+    // What follows the '?', if anything does.
+    std::string_view query() const;
+
+    // As RequestFacts has them; nullopt also if there are no facts.
+    std::optional<std::string_view> header(const char* name) const;
+    std::optional<std::string_view> environment(const char* name) const;
+    std::optional<Nanoseconds> location_time() const;
+
+    // The value of the first cookie of this name, whose case matters, in any Cookie field.
+    // Quotes around it are left out.
+    std::optional<std::string_view> cookie(std::string_view name) const;
+};
+
+// How a request that was sent to a peer ended.
+struct ForwardEnd {
+    bool answered = false;     // a whole response head came, and was not a refusal to serve it
+    std::uint16_t status = 0;  // of the response; 0 unless answered
+    Nanoseconds latency{};     // from sending it until the response, or the failure, was complete
 };
 
 struct DecisionContext {
@@ -86,16 +136,25 @@ public:
     }
 
     // Orders by score(const ServerView&), a double, lowest first; equal scores keep their order.
+    // What is not a number comes last.
+    //
+    // With a margin, scores that differ by little do not decide: the lowest score and all up to
+    // `margin` above it are one group, the lowest of the others begins the next group, and so on.
+    // The groups come in the order of their lowest scores; within a group members keep the order
+    // they had before.  So a margin never puts a member before one that is better by more.
     template <class Score>
-    void order_by(Score score) {
+    void order_by(Score score, double margin = 0) {
         ranking_.clear();
         for (const std::uint32_t index : order_) {
             const auto position = static_cast<std::uint32_t>(ranking_.size());
             const double value = score(servers_[index]);
-            ranking_.push_back({value, position, index});
+            ranking_.push_back({std::isnan(value) ? worst_score : value, position, index});
         }
-        sort_by_ranking();
+        sort_by_ranking(margin);
     }
+
+    // The last score that order_by() gave the member; nullopt: it has none.
+    std::optional<double> score(std::size_t position) const;
 
     // Puts the members into random order, each order as likely as any other (Fisher and Yates).
     void shuffle(Random& random);
@@ -114,9 +173,13 @@ private:
         std::uint32_t index;
     };
 
-    void sort_by_ranking();
+    static constexpr double worst_score = std::numeric_limits<double>::infinity();
+    static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
+
+    void sort_by_ranking(double margin);
 
     std::vector<ServerView> servers_;
+    std::vector<double> scores_;        // of servers_; no_score: none yet
     std::vector<std::uint32_t> order_;  // indices into servers_
     std::vector<Ranked> ranking_;       // room to sort in
 };
@@ -151,6 +214,17 @@ public:
 
     // With fewer requests in progress than this, self is put first whoever the others are.
     virtual double self_stays_below() const { return 0; }
+
+    // ---- what becomes of the choice; only functions that want to know are told ----
+    // Called by any thread of a child, by several at a time.  Not called for requests served here.
+
+    virtual bool wants_feedback() const { return false; }
+
+    // The request is being sent to `chosen`.  Once for each peer that is tried.
+    virtual void sent(const RequestView&, const ServerView& /*chosen*/) const {}
+
+    // What was sent to the server in this slot has ended.
+    virtual void ended(const RequestView&, std::uint32_t /*slot_index*/, const ForwardEnd&) const {}
 };
 
 }  // namespace backhand

@@ -59,12 +59,16 @@ void Chain::append(std::unique_ptr<const CandidacyFunction> function, const std:
         text_ += ", ";
     }
     text_ += text;
+    if (function->wants_feedback()) {
+        told_.push_back(function.get());
+    }
     functions_.push_back(std::move(function));
     find_shortcuts();
 }
 
 void Chain::switch_off() {
     functions_.clear();
+    told_.clear();
     find_shortcuts();
     text_ = "off";
 }
@@ -108,6 +112,19 @@ void Chain::find_shortcuts() {
 bool Chain::admits(const RequestView& request) const {
     return std::all_of(functions_.begin(), functions_.end(),
                        [&](const auto& function) { return function->admits(request); });
+}
+
+void Chain::sent(const RequestView& request, const ServerView& chosen) const {
+    for (const CandidacyFunction* const function : told_) {
+        function->sent(request, chosen);
+    }
+}
+
+void Chain::ended(const RequestView& request, std::uint32_t slot_index,
+                  const ForwardEnd& end) const {
+    for (const CandidacyFunction* const function : told_) {
+        function->ended(request, slot_index, end);
+    }
 }
 
 void Chain::apply(CandidacySet& set, const DecisionContext& context) const {

@@ -61,12 +61,20 @@ public:
     // servers could be drawn: then they have to be looked at one by one.
     bool apply_to_sample(CandidacySet& set, const DecisionContext& context) const;
 
+    // ---- what becomes of the decision, for the functions that want to know ----
+
+    bool wants_feedback() const { return !told_.empty(); }
+
+    void sent(const RequestView& request, const ServerView& chosen) const;
+    void ended(const RequestView& request, std::uint32_t slot_index, const ForwardEnd& end) const;
+
 private:
     void find_shortcuts();
     bool draw(CandidacySet& set, const DecisionContext& context) const;
     void apply_from(std::size_t first, CandidacySet& set, const DecisionContext& context) const;
 
     std::vector<std::unique_ptr<const CandidacyFunction>> functions_;
+    std::vector<const CandidacyFunction*> told_;  // those that want feedback
     std::string text_;
 
     // What find_shortcuts() found: so many functions at the head amount to drawing `window_`

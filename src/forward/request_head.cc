@@ -5,40 +5,11 @@
 #include <utility>
 
 #include "base/text.h"
+#include "forward/parameters.h"
 
 namespace backhand {
 
 namespace {
-
-// The value of `name` in "a=1;b=2".  nullopt if it is absent or there twice, or if any parameter,
-// known or not, is no parameter.
-std::optional<std::string_view> parameter(std::string_view list, std::string_view name) {
-    std::optional<std::string_view> found;
-    while (true) {
-        const std::size_t semicolon = list.find(';');
-        const std::string_view one = list.substr(0, semicolon);
-        const std::size_t equals = one.find('=');
-        if (equals == std::string_view::npos || !is_token(one.substr(0, equals))) {
-            return std::nullopt;
-        }
-        if (one.substr(0, equals) == name) {
-            if (found) {
-                return std::nullopt;
-            }
-            found = one.substr(equals + 1);
-        }
-        if (semicolon == std::string_view::npos) {
-            return found;
-        }
-        list.remove_prefix(semicolon + 1);
-    }
-}
-
-template <class T>
-std::optional<T> number_parameter(std::string_view list, std::string_view name) {
-    const auto value = parameter(list, name);
-    return value ? parse_number<T>(*value) : std::nullopt;
-}
 
 // Which of two words a parameter is: true for the first, nullopt for a third.
 std::optional<bool> either_parameter(std::string_view list, std::string_view name,
@@ -93,24 +64,6 @@ bool is_passed_on(const HeaderField& field, std::string_view options) {
                           equal_ignoring_case(field.name, "Expect") || is_our_field(field.name);
     return !replaced && !is_hop_by_hop(field.name) && !list_has_token(options, field.name) &&
            is_token(field.name) && is_field_value(field.value);
-}
-
-Result<std::string_view> host_of(const RequestHead& head) {
-    std::optional<std::string_view> host;
-    for (const HeaderField& field : head.fields) {
-        if (!equal_ignoring_case(field.name, "Host") || !is_field_value(field.value)) {
-            continue;
-        }
-        if (host) {
-            return Error{Error::Kind::malformed, "a request with more than one Host"};
-        }
-        host = field.value;
-    }
-    // httpd answers 400 to an HTTP/1.1 request with an empty Host as well as to one without.
-    if (!host || host->empty()) {
-        return Error{Error::Kind::malformed, "a request without a Host"};
-    }
-    return *host;
 }
 
 void append_field(std::string& text, std::string_view name, std::string_view value) {
@@ -200,6 +153,24 @@ bool is_hop_by_hop(std::string_view name) {
     });
 }
 
+Result<std::string_view> RequestHead::host() const {
+    std::optional<std::string_view> found;
+    for (const HeaderField& field : fields) {
+        if (!equal_ignoring_case(field.name, "Host") || !is_field_value(field.value)) {
+            continue;
+        }
+        if (found) {
+            return Error{Error::Kind::malformed, "a request with more than one Host"};
+        }
+        found = field.value;
+    }
+    // httpd answers 400 to an HTTP/1.1 request with an empty Host as well as to one without.
+    if (!found || found->empty()) {
+        return Error{Error::Kind::malformed, "a request without a Host"};
+    }
+    return *found;
+}
+
 Result<std::string> request_head_text(const RequestHead& head) {
     if (!is_token(head.method)) {
         return Error{Error::Kind::malformed, "a method that is not a token"};
@@ -207,7 +178,7 @@ Result<std::string> request_head_text(const RequestHead& head) {
     if (!is_target(head.target)) {
         return Error{Error::Kind::malformed, "a target that could end the request line"};
     }
-    const Result<std::string_view> host = host_of(head);
+    const Result<std::string_view> host = head.host();
     if (!host) {
         return host.error();
     }
@@ -222,9 +193,8 @@ Result<std::string> request_head_text(const RequestHead& head) {
         }
     }
     append_framing(text, head);
-    append_field(text, proxied_field, proxied_value(head.identity));
-    append_field(text, exchange_field, exchange_value(head.identity));
-    text.append("\r\n");
+    append_field(text, proxied_field, head.proxied);
+    append_field(text, exchange_field, head.exchange);
     return text;
 }
 

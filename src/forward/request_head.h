@@ -70,19 +70,25 @@ struct RequestHead {
     std::string_view method;
     std::string_view target;          // exactly as the client sent it
     std::vector<HeaderField> fields;  // as received; filtered here
-    ClientIdentity identity;
+    std::string proxied;              // proxied_value() and exchange_value() of the client
+    std::string exchange;
 
     enum class Body : std::uint8_t { none, length, chunked };
     Body body = Body::none;
     std::uint64_t length_bytes = 0;
     bool expect_continue = false;  // ask the peer to confirm before the body, if any, is sent
+
+    // The value of the Host field.
+    // Error malformed: there is not exactly one.
+    Result<std::string_view> host() const;
 };
 
 // True for fields that end at this hop: Connection, Keep-Alive, Proxy-Connection, TE, Trailer,
 // Transfer-Encoding, Upgrade.  (Those that Connection names are found by request_head_text.)
 bool is_hop_by_hop(std::string_view name);
 
-// The bytes to send: an HTTP/1.1 head, Host first.  Drops hop-by-hop fields, those named by
+// The bytes to send, up to the empty line that ends the head: an HTTP/1.1 head, Host first, to
+// which what differs from peer to peer may still be added.  Drops hop-by-hop fields, those named by
 // Connection (never Host), Content-Length, Expect, ours, and any whose name or value could be read
 // as more than one field; adds our framing and the identity.  The connection is kept alive, as is
 // the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said.

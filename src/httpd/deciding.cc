@@ -13,6 +13,7 @@
 #include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/report_handler.h"
+#include "httpd/request_facts.h"
 #include "httpd/request_state.h"
 
 namespace backhand::httpd {
@@ -116,12 +117,14 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
     Counters& counters = instance.table.counters();
     counters.add(Counter::decisions);
 
+    const HttpdFacts facts{r, instance.table.locations()};
     const RequestView request{
         .method = text_of(r->method),
         .host = text_of(r->hostname),
         .path = text_of(r->unparsed_uri),
         .service_hash = server_config(r->server).service_hash,
         .native = r,
+        .facts = &facts,
     };
     RoomLease lease{instance.child->rooms};
     Random random = instance.child->random.fork();

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "forward/peer_socket.h"
 #include "forward/request_head.h"
+#include "forward/request_signature.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
 #include "httpd/instance.h"
@@ -76,9 +77,11 @@ public:
 
 private:
     bool describe_request();
+    std::string head_for(const ServerView& peer) const;
     Attempt try_peer(const ServerView& peer, bool fresh_connection);
     Attempt converse(PeerConnection& connection, const ServerView& peer);
-    Attempt send_request(PeerConnection& connection, ResponseRelay& response);
+    Attempt send_request(PeerConnection& connection, const ServerView& peer,
+                         ResponseRelay& response);
     Attempt stream_body(PeerConnection& connection, ResponseRelay& response);
     Attempt receive_response(PeerConnection& connection, ResponseRelay& response);
     Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
@@ -94,7 +97,8 @@ private:
     const bool may_repeat_;
     const Nanoseconds response_limit_;
     RequestHead head_;
-    std::string head_text_;
+    std::string head_text_;  // as request_head_text
+    std::string_view host_;
     int body_status_ = OK;
 };
 
@@ -159,7 +163,7 @@ bool Exchange::describe_request() {
     for (int index = 0; index < fields->nelts; ++index) {
         head_.fields.push_back({text_of(entries[index].key), text_of(entries[index].val)});
     }
-    head_.identity = {
+    const ClientIdentity identity{
         .client = *client,
         .client_port = r_->useragent_addr->port,
         .local_port = r_->connection->local_addr->port,
@@ -169,6 +173,8 @@ bool Exchange::describe_request() {
                    : r_->proto_num < HTTP_VERSION(2, 0) ? HttpVersion::http_1_1
                                                         : HttpVersion::http_2,
     };
+    head_.proxied = proxied_value(identity);
+    head_.exchange = exchange_value(identity);
     if (body_.present()) {
         head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
         head_.length_bytes = body_.known_length() ? body_.length_bytes() : 0;
@@ -179,7 +185,32 @@ bool Exchange::describe_request() {
         return false;
     }
     head_text_ = std::move(*text);
+    host_ = *head_.host();
     return true;
+}
+
+// With a number of its own each time: what has been sent once is worth nothing any more.
+std::string Exchange::head_for(const ServerView& peer) const {
+    std::string text = head_text_;
+    if (const auto& keys = state_.instance->keys) {
+        const SignedRequest request{
+            .method = head_.method,
+            .target = head_.target,
+            .host = host_,
+            .proxied = head_.proxied,
+            .exchange = head_.exchange,
+            .destination = peer.load.contact,
+        };
+        const ExchangeOrigin origin{
+            .boot_id = table_.boot_id(),
+            .number = table_.exchange_numbers(peer.slot_index).next(),
+            .heard_boot_id = peer.load.boot_id,
+            .heard_measurement = peer.load.measurement,
+        };
+        text.append(signature_field).append(": ");
+        text.append(sign_request(request, origin, *keys)).append("\r\n");
+    }
+    return text.append("\r\n");
 }
 
 Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
@@ -208,7 +239,7 @@ Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
 Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     // A request that cannot be repeated gains nothing from a response that is held back.
     ResponseRelay response{r_, !(may_repeat_ && body_.complete())};
-    Attempt attempt = send_request(connection, response);
+    Attempt attempt = send_request(connection, peer, response);
     if (attempt == Attempt::answered) {
         attempt = receive_response(connection, response);
     }
@@ -236,8 +267,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
 }
 
 // Attempt::answered means: sent, or the response is already coming.
-Attempt Exchange::send_request(PeerConnection& connection, ResponseRelay& response) {
-    std::string bytes = head_text_;
+Attempt Exchange::send_request(PeerConnection& connection, const ServerView& peer,
+                               ResponseRelay& response) {
+    std::string bytes = head_for(peer);
     if (!head_.expect_continue) {
         bytes += body_.prefetched();
     }

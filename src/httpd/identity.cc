@@ -7,7 +7,9 @@
 
 #include "base/text.h"
 #include "forward/request_head.h"
+#include "forward/request_signature.h"
 #include "httpd/apache.h"
+#include "httpd/c_string.h"
 #include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/request_state.h"
@@ -38,6 +40,7 @@ ConnectionState& connection_state(conn_rec* connection) {
 void remove_our_fields(request_rec* r) {
     apr_table_unset(r->headers_in, proxied_field.data());
     apr_table_unset(r->headers_in, exchange_field.data());
+    apr_table_unset(r->headers_in, signature_field.data());
 }
 
 std::optional<IpAddress> tcp_sender(const conn_rec* connection) {
@@ -113,39 +116,90 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
 
 namespace {
 
+int send_back(RequestState& state, const char* why) {
+    state.instance->table.counters().add(Counter::proxied_declined);
+    state.declined = why;
+    return HTTP_SERVICE_UNAVAILABLE;
+}
+
+struct PeersFields {
+    const char* proxied;
+    const char* exchange;
+    const char* signature;
+};
+
+// Where a signed request comes from.  nullopt: whatever it says, it is not signed by a member, for
+// this server, a moment ago.
+std::optional<ExchangeOrigin> origin_of(const request_rec* r, const Instance& instance,
+                                        const PeersFields& fields) {
+    const SignedRequest request{
+        .method = text_of(r->method),
+        .target = text_of(r->unparsed_uri),
+        .host = text_of(apr_table_get(r->headers_in, "Host")),
+        .proxied = fields.proxied,
+        .exchange = fields.exchange,
+        .destination = instance.self.load.contact,
+    };
+    const auto origin = verify_request(request, text_of(fields.signature), *instance.keys);
+    const ClusterTable& table = instance.table;
+    const bool meant_for_now = origin && origin->heard_boot_id == table.boot_id() &&
+                               table.is_recent_measurement(origin->heard_measurement);
+    return meant_for_now ? origin : std::nullopt;
+}
+
+// A request whose fields are there and well formed, from an address that AcceptStats names.
+int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity& identity,
+                       const IpAddress& sender, const PeersFields& fields) {
+    const Instance& instance = *state.instance;
+    Counters& counters = instance.table.counters();
+    carry_news(r, state);
+    std::optional<ExchangeOrigin> origin;
+    if (instance.keys) {
+        origin = origin_of(r, instance, fields);
+        if (!origin) {
+            counters.add(Counter::proxied_unsigned);
+            return send_back(state, "unsigned");
+        }
+    }
+    const auto forwarder = instance.table.find_live_member(
+        sender, origin ? std::optional{origin->boot_id} : std::nullopt, monotonic_now(),
+        member_silence_max);
+    if (!forwarder) {
+        // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
+        // would be wrong, and nothing has been done for it: the forwarder serves it itself.
+        return send_back(state, "unknown-member");
+    }
+    if (origin && !instance.table.exchange_numbers(*forwarder).take(origin->number)) {
+        counters.add(Counter::proxied_replayed);
+        return send_back(state, "replayed");
+    }
+    adopt(r, state, identity);
+    // The virtual hosts of the two servers may differ more than their names show.
+    return offers_site(r->server, identity.site) ? OK : send_back(state, "other-site");
+}
+
 // A request that says it comes from a peer: from whom it may be believed.
 [[gnu::cold]] int take_from_peer(request_rec* r, RequestState& state, const char* proxied) {
-    const char* const exchange = apr_table_get(r->headers_in, exchange_field.data());
-    const auto identity = exchange != nullptr ? parse_identity(proxied, exchange) : std::nullopt;
+    const PeersFields fields{
+        .proxied = proxied,
+        .exchange = apr_table_get(r->headers_in, exchange_field.data()),
+        .signature = apr_table_get(r->headers_in, signature_field.data()),
+    };
     remove_our_fields(r);
 
     const Instance& instance = *state.instance;
+    const auto identity =
+        fields.exchange != nullptr ? parse_identity(proxied, fields.exchange) : std::nullopt;
     const auto sender = tcp_sender(r->connection);
-    const bool accepted = identity && sender && instance.settings().accept.contains(*sender);
-    if (accepted && instance.table.is_live_member(*sender, monotonic_now(), member_silence_max)) {
-        carry_news(r, state);
-        adopt(r, state, *identity);
-        if (offers_site(r->server, identity->site)) {
-            return OK;
-        }
-        // The virtual hosts of the two servers differ more than their names show.
-        instance.table.counters().add(Counter::proxied_declined);
-        state.declined = "other-site";
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    if (accepted) {
-        // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
-        // would be wrong, and nothing has been done for it: the forwarder serves it itself.
-        carry_news(r, state);
-        instance.table.counters().add(Counter::proxied_declined);
-        state.declined = "unknown-member";
-        return HTTP_SERVICE_UNAVAILABLE;
+    const bool complete = identity && (!instance.keys || fields.signature != nullptr);
+    if (complete && sender && instance.settings().accept.contains(*sender)) {
+        return take_from_accepted(r, state, *identity, *sender, fields);
     }
     // Passing it on could begin a circle of servers that do not know one another.
     state.stays_here = true;
     instance.table.counters().add(Counter::proxied_header_removed);
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                  "removed %s from %s: malformed, or from no member of the cluster",
+                  "removed %s from %s: malformed, not signed, or from no member of the cluster",
                   proxied_field.data(), r->connection->client_ip);
     return DECLINED;
 }

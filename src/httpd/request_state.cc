@@ -4,13 +4,13 @@
 #include <string>
 
 #include "base/text.h"
-#include "cluster/location_times.h"
 #include "forward/request_head.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
 #include "httpd/guard.h"
 #include "httpd/identity.h"
 #include "httpd/instance.h"
+#include "httpd/request_facts.h"
 
 namespace backhand::httpd {
 
@@ -63,13 +63,6 @@ void add_news(request_rec* r, RequestState& state) {
     if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);
     }
-}
-
-// Where httpd knows no better it names the content's type as the handler; all else executes.
-std::uint64_t location_of(const request_rec* r) {
-    const std::string_view handler = text_of(r->handler);
-    const bool executes = !handler.empty() && handler.find('/') == std::string_view::npos;
-    return location_key(server_config(r->server).service_hash, text_of(r->uri), executes);
 }
 
 bool ends_response(apr_bucket_brigade* brigade) {
@@ -140,7 +133,7 @@ inline void RequestState::count_served(const request_rec* r) const {
     }
     table.latency().add(in_flight_at_arrival, took);
     if (began_at / learn_every % learn_one_of == 0 && chain_applies_to(r)) {
-        table.locations().learn(location_of(r), took);
+        table.locations().learn(location_key_of(r), took);
     }
 }
 

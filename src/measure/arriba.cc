@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -108,7 +109,7 @@ Error system_error(const std::string& what) {
 
 }  // namespace
 
-std::uint32_t measure_arriba(Nanoseconds cpu_time) {
+std::uint32_t measure_arriba(Nanoseconds cpu_time, const std::stop_token& stop) {
     const Nanoseconds slice_time =
         std::clamp(cpu_time, Nanoseconds{Milliseconds{1}}, arriba_cpu_time_max) / slices_count;
 
@@ -120,7 +121,7 @@ std::uint32_t measure_arriba(Nanoseconds cpu_time) {
         const Nanoseconds start = thread_cpu_time();
         Nanoseconds used{0};
         std::uint32_t batches_count = 0;
-        while (used < slice_time && batches_count < slice_batches_max) {
+        while (used < slice_time && batches_count < slice_batches_max && !stop.stop_requested()) {
             x = run_rounds(x, batch_rounds);
             ++batches_count;
             used = thread_cpu_time() - start;
@@ -188,6 +189,31 @@ Status save_arriba(const std::string& path, const std::string& cpu_model, std::u
     const Error error = system_error(path);
     ::unlink(temporary.c_str());
     return error;
+}
+
+OwnArriba::OwnArriba(const std::string& state_directory, const Log& log) {
+    const bool kept = !state_directory.empty();
+    const std::string path = state_directory + "/arriba";
+    const std::string model = cpu_model_name();
+    if (const auto known = kept ? load_arriba(path, model) : std::nullopt) {
+        value_ = *known;
+        return;
+    }
+    const auto measure_and_keep = [this, kept, path, model, log](const std::stop_token& stop) {
+        ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
+        value_ = measure_arriba(arriba_cpu_time, stop);
+        if (!kept || stop.stop_requested()) {
+            return;
+        }
+        if (const Status saved = save_arriba(path, model, value_); !saved) {
+            log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
+        }
+    };
+    try {
+        thread_ = std::jthread{measure_and_keep};
+    } catch (const std::system_error& failure) {
+        log(LogLevel::notice, std::string{"the speed is not measured: "} + failure.what());
+    }
 }
 
 }  // namespace backhand

@@ -1,17 +1,14 @@
 #include "moderator/moderator.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <random>
-#include <system_error>
-#include <thread>
 #include <utility>
 
 #include <asio.hpp>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,8 +18,7 @@
 #include "base/random.h"
 #include "forward/connection_pool.h"
 #include "forward/pool_protocol.h"
-#include "measure/arriba.h"
-#include "measure/machine.h"
+#include "measure/machine_reporter.h"
 #include "measure/service_meter.h"
 #include "moderator/boot_id.h"
 #include "moderator/challenger.h"
@@ -54,8 +50,13 @@ constexpr Nanoseconds sweep_every = std::chrono::milliseconds{200};
 // How long httpd may take from telling its first child to stop to removing its pid file.
 constexpr Nanoseconds stop_takes = std::chrono::seconds{2};
 
+// For how long a request counts after it has been signed.
+constexpr Nanoseconds signature_age_max = std::chrono::seconds{10};
+constexpr int measured_kept = 16;
+
 // How long a predecessor may take to see that it has been replaced.
 constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
+
 // With the inbox's size 25,600 announcements a second: ten times those of a large cluster.
 constexpr int batches_per_look_max = 4;
 
@@ -67,6 +68,7 @@ public:
           parent_(::getppid()),
           configured_interval_(settings_.self.load.interval_ms),
           random_(std::random_device{}()),
+          machine_(settings_.state_directory, settings_.log),
           timer_(loop_),
           signals_(loop_, SIGTERM, SIGINT, retire_signal) {}
 
@@ -79,7 +81,6 @@ private:
     void leave();
 
     void start_boot();
-    void start_arriba();
     void start_challenger();
     void start_pool();
 
@@ -88,6 +89,7 @@ private:
     bool httpd_is_stopping(MonotonicTime now);
     bool worth_announcing_early(InFlight now) const;
     void measure(InFlight in_flight);
+    void remember_measurement(MonotonicTime now);
     void announce();
     void schedule_announcement(MonotonicTime now);
 
@@ -113,12 +115,10 @@ private:
     std::uint64_t epoch_ = 0;
     Random random_;
 
-    MachineMeter machine_;
+    MachineReporter machine_;
     ServiceMeter service_;
     ChildCells::Drift drift_;
     DropLog drops_;
-    std::atomic<std::uint32_t> arriba_{0};
-    std::jthread arriba_thread_;
 
     asio::io_context loop_{1};
     asio::steady_timer timer_;
@@ -127,6 +127,13 @@ private:
     std::unique_ptr<Descriptor> listener_;
     ConnectionPool pool_;
     std::unique_ptr<Challenger> challenger_;  // only with keys
+
+    struct Measured {
+        MonotonicTime at = 0;
+        std::uint64_t number = 0;
+    };
+
+    std::deque<Measured> measured_;  // lately, oldest first; a few of them
 
     MonotonicTime announced_at_ = 0;
     MonotonicTime announce_at_ = 0;
@@ -140,7 +147,6 @@ private:
 int Moderator::run() {
     start_boot();
     epoch_ = table_.become_writer(predecessor_patience);
-    start_arriba();
     measure(table_.cells().exact());
     start_challenger();
     start_pool();
@@ -181,28 +187,6 @@ void Moderator::start_boot() {
         }
     }
     settings_.self.load.boot_id = table_.boot_id();
-}
-
-// Measured once per machine: a thread of lowest priority, nobody waits for it.
-void Moderator::start_arriba() {
-    const std::string path = settings_.state_directory + "/arriba";
-    const std::string model = cpu_model_name();
-    if (const auto known = load_arriba(path, model)) {
-        arriba_ = *known;
-        return;
-    }
-    const auto measure_and_keep = [this, path, model] {
-        ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
-        arriba_ = measure_arriba();
-        if (const auto saved = save_arriba(path, model, arriba_); !saved) {
-            log(LogLevel::notice, "cannot keep the measured speed: " + saved.error().detail);
-        }
-    };
-    try {
-        arriba_thread_ = std::jthread{measure_and_keep};
-    } catch (const std::system_error& failure) {
-        log(LogLevel::notice, std::string{"the speed is not measured: "} + failure.what());
-    }
 }
 
 void Moderator::start_challenger() {
@@ -318,23 +302,13 @@ bool Moderator::worth_announcing_early(InFlight now) const {
 
 void Moderator::measure(InFlight in_flight) {
     const MonotonicTime now = monotonic_now();
-    const MachineSample machine = machine_.sample(now);
     const WorkerCounts workers = settings_.count_workers();
     LoadReport& load = settings_.self.load;
     load.measurement = table_.next_measurement();
     load.interval_ms = static_cast<std::uint32_t>(
         std::max(configured_interval_, interval_per_server * table_.slots_used()).count());
     load.received_at = now;
-    load.arriba = arriba_;
-    load.load_permille = machine.load_permille;
-    load.load_hwm = machine.load_hwm;
-    load.cpu_idle_permille = machine.cpu_idle_permille;
-    load.cpus_permille = machine.cpus_permille;
-    load.pressure_cpu_permille = machine.pressure_cpu_permille;
-    load.pressure_memory_permille = machine.pressure_memory_permille;
-    load.pressure_io_permille = machine.pressure_io_permille;
-    load.memory_total_bytes = machine.memory_total_bytes;
-    load.memory_available_bytes = machine.memory_available_bytes;
+    machine_.report(now, load);
     load.workers_max = workers.max;
     load.workers_busy = workers.busy;
     load.workers_idle = workers.idle;
@@ -342,6 +316,21 @@ void Moderator::measure(InFlight in_flight) {
     load.forwarding = in_flight.forwarding;
     service_.measure(table_.cells().served(), table_.latency(), in_flight.serving, now, load);
     table_.set_self(settings_.self);
+    remember_measurement(now);
+}
+
+// What has been announced so long ago is no longer the last that anybody has heard: a request that
+// was signed with it is old (forward/request_signature.h).
+void Moderator::remember_measurement(MonotonicTime now) {
+    const Nanoseconds three_intervals = 3 * Milliseconds{settings_.self.load.interval_ms};
+    const Nanoseconds old_after = std::max(signature_age_max, three_intervals);
+    if (measured_.empty() || elapsed(measured_.back().at, now) >= old_after / measured_kept) {
+        measured_.push_back({now, settings_.self.load.measurement});
+    }
+    while (elapsed(measured_.front().at, now) > old_after) {
+        table_.set_oldest_recent_measurement(measured_.front().number);
+        measured_.pop_front();
+    }
 }
 
 void Moderator::announce() {

@@ -17,7 +17,7 @@ from hammer import Hammer
 from httpd import COMMAND_LINE, FORWARD_ALWAYS, SERVE_HERE, Cluster, _die_with_the_tests, free_ports
 from plain_server import CHALLENGE_PATH, PlainServer
 from processes import wait_until
-from test_datagrams import HEADER, MAGIC, VERSION, Listener, Sender
+from wire import FORMAT_VERSION, HEADER, MAGIC, Listener, Sender
 
 # Addresses within AcceptStats at which no httpd listens.
 WATCHER = "127.0.1.61"
@@ -220,7 +220,7 @@ def cbor_text(text):
 
 def announcement(name, contact=f"{FORGER}:80"):
     body = b"\xa2" + cbor_text("name") + cbor_text(name) + cbor_text("contact") + cbor_text(contact)
-    return HEADER.pack(MAGIC, VERSION, 0, 0, 1, 1) + body
+    return HEADER.pack(MAGIC, FORMAT_VERSION, 0, 0, 1, 1) + body
 
 
 HOSTILE_NAMES = [

@@ -26,6 +26,7 @@ DATAGRAM_BYTES_MAX = 1200
 
 ANNOUNCEMENT = "announcement"
 CHALLENGE = "challenge"
+REQUEST = "request"
 CHALLENGE_PATH = "/.well-known/backhand"
 CHALLENGE_FIELD = "Backhand-Challenge"
 
@@ -52,7 +53,7 @@ class Key:
     def __init__(self, secret):
         self._secret = secret.encode()
         self.id = max(self._derive("key id")[0], 1)
-        self._by_purpose = {purpose: self._derive(purpose) for purpose in (ANNOUNCEMENT, CHALLENGE)}
+        self._by_purpose = {purpose: self._derive(purpose) for purpose in (ANNOUNCEMENT, CHALLENGE, REQUEST)}
 
     def tag(self, purpose, message):
         return hmac.digest(self._by_purpose[purpose], message, hashlib.sha256)[:TAG_BYTES]
@@ -290,3 +291,22 @@ def overheard(cluster, server):
 def overheard_many(cluster, server, count):
     with Listener(cluster) as listener:
         return [listener.next_from(server) for _ in range(count)]
+
+
+# ---- the signature of a request ----
+
+
+def site(name):
+    """What stands for a site in Backhand-Exchange: 64-bit FNV-1a, letters in lower case."""
+    number = 0xCBF29CE484222325
+    for byte in name.lower().encode():
+        number = (number ^ byte) * 0x100000001B3 % 2**64
+    return number
+
+
+def signature(key, head, destination, origin, number, heard):
+    """Value of Backhand-Signature. `head` is (method, target, host, proxied, exchange), `origin` the sender's
+    boot id, and `heard` the boot id and measurement that the destination announced."""
+    signed = f"key={key.id};from={origin};number={number};boot={heard[0]};measurement={heard[1]}"
+    message = "".join(f"{part}\n" for part in ("request", *head, destination, signed))
+    return f"{signed};tag={key.tag(REQUEST, message.encode()).hex()}"

@@ -438,24 +438,28 @@ TEST_F(TheMembers, AreLiveUntilTheyHaveBeenSilentForTooLong) {
     table.take(report_of("web2", 1, 1));
     const IpAddress address = *IpAddress::parse("10.0.0.1");
 
-    EXPECT_TRUE(table.is_live_member(address, after(seconds{3}), seconds{3}));
-    EXPECT_FALSE(table.is_live_member(address, after(milliseconds{3001}), seconds{3}));
+    EXPECT_TRUE(table.find_live_member(address, std::nullopt, after(seconds{3}), seconds{3}));
+    EXPECT_FALSE(
+        table.find_live_member(address, std::nullopt, after(milliseconds{3001}), seconds{3}));
 }
 
 TEST_F(TheMembers, AreNotMixedUpWithServersAtOtherAddresses) {
     table.take(report_of(2, start));
     table.take(report_of(3, after(seconds{3})));
 
-    EXPECT_FALSE(
-        table.is_live_member(*IpAddress::parse("10.0.0.2"), after(seconds{4}), seconds{3}));
-    EXPECT_TRUE(table.is_live_member(*IpAddress::parse("10.0.0.3"), after(seconds{4}), seconds{3}));
+    EXPECT_FALSE(table.find_live_member(*IpAddress::parse("10.0.0.2"), std::nullopt,
+                                        after(seconds{4}), seconds{3}));
+    EXPECT_TRUE(table.find_live_member(*IpAddress::parse("10.0.0.3"), std::nullopt,
+                                       after(seconds{4}), seconds{3}));
 }
 
 TEST_F(TheMembers, DoNotIncludeStrangersNorThisServer) {
     table.set_self(report_of("web1", 1, 1));
 
-    EXPECT_FALSE(table.is_live_member(*IpAddress::parse("10.0.0.1"), start, seconds{3}));
-    EXPECT_FALSE(table.is_live_member(*IpAddress::parse("10.0.0.2"), start, seconds{3}));
+    EXPECT_FALSE(
+        table.find_live_member(*IpAddress::parse("10.0.0.1"), std::nullopt, start, seconds{3}));
+    EXPECT_FALSE(
+        table.find_live_member(*IpAddress::parse("10.0.0.2"), std::nullopt, start, seconds{3}));
 }
 
 }  // namespace

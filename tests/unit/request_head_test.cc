@@ -50,14 +50,15 @@ RequestHead request(std::vector<HeaderField> fields) {
     head.method = "GET";
     head.target = "/a?b";
     head.fields = std::move(fields);
-    head.identity = identity_of_a_client();
+    head.proxied = proxied_value(identity_of_a_client());
+    head.exchange = exchange_value(identity_of_a_client());
     return head;
 }
 
 std::string text_of(const RequestHead& head) {
     const Result<std::string> text = request_head_text(head);
     EXPECT_TRUE(text);
-    return text ? *text : std::string{};
+    return text ? *text + "\r\n" : std::string{};
 }
 
 std::string text_with(std::vector<HeaderField> fields) {

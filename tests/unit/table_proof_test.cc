@@ -38,7 +38,7 @@ TEST_F(AnUnprovenServer, StaysUnprovenHoweverOftenItAnnouncesItself) {
 }
 
 TEST_F(AnUnprovenServer, IsNoMember) {
-    EXPECT_FALSE(table.is_live_member(address, start, seconds{3}));
+    EXPECT_FALSE(table.find_live_member(address, std::nullopt, start, seconds{3}));
 }
 
 TEST_F(AnUnprovenServer, IsReplayedLikeAnyOther) {
@@ -49,7 +49,7 @@ TEST_F(AnUnprovenServer, CountsOnceNoProofIsDemandedAnyMore) {
     table.demand_proof(false);
 
     EXPECT_TRUE(view(1).proven);
-    EXPECT_TRUE(table.is_live_member(address, start, seconds{3}));
+    EXPECT_TRUE(table.find_live_member(address, std::nullopt, start, seconds{3}));
     EXPECT_EQ(table.take(report_of("web2", 7, 6)).outcome, Outcome::taken);
 }
 
@@ -57,7 +57,7 @@ TEST_F(AnUnprovenServer, BecomesAMemberByItsAnswer) {
     EXPECT_TRUE(table.prove(1, contact, 7, 5));
 
     EXPECT_TRUE(view(1).proven);
-    EXPECT_TRUE(table.is_live_member(address, start, seconds{3}));
+    EXPECT_TRUE(table.find_live_member(address, std::nullopt, start, seconds{3}));
     EXPECT_EQ(table.take(report_of("web2", 7, 6)).outcome, Outcome::taken);
 }
 
@@ -204,8 +204,8 @@ TEST_F(AProvenServer, DoesNotProveItsNeighbour) {
 TEST_F(AProvenServer, IsMemberWhileAnUnprovenOneAtItsAddressIsNot) {
     table.take(report_of("web3", 1, 1, after(seconds{20})));
 
-    EXPECT_TRUE(table.is_live_member(address, after(seconds{3}), seconds{3}));
-    EXPECT_FALSE(table.is_live_member(address, after(seconds{20}), seconds{3}));
+    EXPECT_TRUE(table.find_live_member(address, std::nullopt, after(seconds{3}), seconds{3}));
+    EXPECT_FALSE(table.find_live_member(address, std::nullopt, after(seconds{20}), seconds{3}));
 }
 
 }  // namespace

@@ -1,0 +1,226 @@
+// Scores and margins, what can be asked about a request, and who is told how it ended.
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "decide/chain.h"
+
+namespace backhand {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+ServerView server(std::uint32_t slot_index) {
+    ServerView view;
+    view.slot_index = slot_index;
+    return view;
+}
+
+CandidacySet set_of_size(std::uint32_t size) {
+    CandidacySet set;
+    set.begin(server(0));
+    for (std::uint32_t slot_index = 1; slot_index < size; ++slot_index) {
+        set.add(server(slot_index));
+    }
+    return set;
+}
+
+std::vector<std::uint32_t> slots_of(const CandidacySet& set) {
+    std::vector<std::uint32_t> slots;
+    for (std::size_t position = 0; position < set.size(); ++position) {
+        slots.push_back(set[position].slot_index);
+    }
+    return slots;
+}
+
+// Orders as many servers as there are scores, which are theirs by slot.
+CandidacySet ordered(const std::vector<double>& scores, double margin) {
+    CandidacySet set = set_of_size(static_cast<std::uint32_t>(scores.size()));
+    set.order_by([&](const ServerView& view) { return scores[view.slot_index]; }, margin);
+    return set;
+}
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinite = std::numeric_limits<double>::infinity();
+
+TEST(AMargin, KeepsTheOrderOfWhatDiffersByNoMore) {
+    EXPECT_THAT(slots_of(ordered({3, 2, 1}, 2)), ElementsAre(0, 1, 2));
+}
+
+TEST(AMargin, IsCountedFromTheLowestOfEachGroup) {
+    // 1 and 2 are a group, although 3 is within the margin of 2; 3 and 4 are the next.
+    EXPECT_THAT(slots_of(ordered({4, 3, 2, 1}, 1)), ElementsAre(2, 3, 0, 1));
+}
+
+TEST(AMargin, OfZeroOrLessOrNoneAtAllOrdersByScore) {
+    for (const double margin : {0.0, -1.0, not_a_number}) {
+        EXPECT_THAT(slots_of(ordered({3, 1, 2}, margin)), ElementsAre(1, 2, 0)) << margin;
+    }
+}
+
+TEST(AMargin, WithoutEndKeepsTheOrder) {
+    EXPECT_THAT(slots_of(ordered({3, infinite, 2, not_a_number}, infinite)),
+                ElementsAre(0, 1, 2, 3));
+}
+
+TEST(Scores, ThatAreNoNumberComeLast) {
+    EXPECT_THAT(slots_of(ordered({not_a_number, 2, not_a_number, 1}, 0)), ElementsAre(3, 1, 0, 2));
+}
+
+TEST(Scores, CanBeReadByPositionHoweverTheSetChangesAfterwards) {
+    CandidacySet set = ordered({3, 1, 2}, 0);
+    set.put_self_first();
+    set.keep_if([](const ServerView& view) { return view.slot_index != 1; });
+
+    EXPECT_EQ(set.score(0), 3);
+    EXPECT_EQ(set.score(1), 2);
+}
+
+TEST(Scores, AreUnknownUntilSomethingOrders) {
+    EXPECT_EQ(set_of_size(1).score(0), std::nullopt);
+}
+
+TEST(Scores, AreForgottenWhenTheSetBeginsAnew) {
+    CandidacySet set = ordered({3, 1, 2}, 0);
+    set.begin(server(0));
+
+    EXPECT_EQ(set.score(0), std::nullopt);
+}
+
+class FactsOfATest final : public RequestFacts {
+public:
+    std::vector<std::pair<std::string, std::string>> headers;
+    std::map<std::string, std::string> variables;
+
+    std::optional<std::string_view> header(const char* name, std::size_t nth) const override {
+        for (const auto& [key, value] : headers) {
+            if (equal_ignoring_case(key, name) && nth-- == 0) {
+                return value;
+            }
+        }
+        return std::nullopt;
+    }
+
+    std::optional<std::string_view> environment(const char* name) const override {
+        const auto found = variables.find(name);
+        return found == variables.end() ? std::nullopt
+                                        : std::optional<std::string_view>{found->second};
+    }
+
+    IpAddress client() const override { return {}; }
+
+    bool is_tls() const override { return false; }
+
+    std::string_view virtual_host() const override { return "www.example.com"; }
+
+    std::optional<Nanoseconds> location_time() const override { return Nanoseconds{7}; }
+};
+
+// The value of the cookie "id" in these Cookie fields; "(none)" if there is none.
+std::string cookie_in(const std::vector<std::string>& fields) {
+    FactsOfATest facts;
+    for (const std::string& field : fields) {
+        facts.headers.emplace_back("cookie", field);
+    }
+    const RequestView request{.facts = &facts};
+    return std::string{request.cookie("id").value_or("(none)")};
+}
+
+TEST(ACookie, IsFoundInAnyPlaceOfAnyCookieField) {
+    EXPECT_EQ(cookie_in({"id=1"}), "1");
+    EXPECT_EQ(cookie_in({"a=b; id=2; c=d"}), "2");
+    EXPECT_EQ(cookie_in({"a=b", "c=d;id=3 "}), "3");
+}
+
+TEST(ACookie, IsTheFirstOfItsName) {
+    EXPECT_EQ(cookie_in({"id=1; id=2", "id=3"}), "1");
+}
+
+TEST(ACookie, HasExactlyItsName) {
+    EXPECT_EQ(cookie_in({"Id=1; xid=2; idx=3; id; =id"}), "(none)");
+}
+
+TEST(ACookie, MayBeEmptyOrQuotedOrHaveAnEqualsSign) {
+    EXPECT_EQ(cookie_in({"id="}), "");
+    EXPECT_EQ(cookie_in({"id=\"quoted\""}), "quoted");
+    EXPECT_EQ(cookie_in({"id=\""}), "\"");
+    EXPECT_EQ(cookie_in({"id=a=b"}), "a=b");
+}
+
+TEST(ACookie, IsNotFoundInRubbish) {
+    EXPECT_EQ(cookie_in({"", ";;;", "; ; =;", " \t"}), "(none)");
+}
+
+TEST(ARequest, OfWhichNothingMoreIsKnownHasNoHeadersNorVariablesNorCookies) {
+    const RequestView request{.path = "/a?b=c"};
+
+    EXPECT_EQ(request.header("Host"), std::nullopt);
+    EXPECT_EQ(request.environment("HOME"), std::nullopt);
+    EXPECT_EQ(request.cookie("id"), std::nullopt);
+    EXPECT_EQ(request.location_time(), std::nullopt);
+    EXPECT_EQ(request.query(), "b=c");
+}
+
+TEST(ARequest, WithoutAQuestionMarkHasNoQuery) {
+    EXPECT_EQ(RequestView{.path = "/a"}.query(), "");
+    EXPECT_EQ(RequestView{.path = "/a?"}.query(), "");
+}
+
+class Listener final : public CandidacyFunction {
+public:
+    Listener(bool wants, std::vector<std::string>& heard) : wants_(wants), heard_(heard) {}
+
+    void apply(CandidacySet&, const DecisionContext&) const override {}
+
+    bool wants_feedback() const override { return wants_; }
+
+    void sent(const RequestView& request, const ServerView& chosen) const override {
+        heard_.push_back("sent " + std::string(request.method) + " to " +
+                         std::to_string(chosen.slot_index));
+    }
+
+    void ended(const RequestView&, std::uint32_t slot_index, const ForwardEnd& end) const override {
+        heard_.push_back("ended at " + std::to_string(slot_index) + " with " +
+                         std::to_string(end.status));
+    }
+
+private:
+    bool wants_;
+    std::vector<std::string>& heard_;
+};
+
+TEST(AChain, TellsTheFunctionsThatWantToKnowWhatBecameOfTheRequest) {
+    std::vector<std::string> deaf;
+    std::vector<std::string> heard;
+    Chain chain;
+    chain.append(std::make_unique<Listener>(false, deaf), "deaf");
+    EXPECT_FALSE(chain.wants_feedback());
+    chain.append(std::make_unique<Listener>(true, heard), "listening");
+    EXPECT_TRUE(chain.wants_feedback());
+
+    const RequestView request{.method = "GET"};
+    chain.sent(request, server(3));
+    chain.ended(request, 3, {.answered = true, .status = 200});
+
+    EXPECT_THAT(deaf, IsEmpty());
+    EXPECT_THAT(heard, ElementsAre("sent GET to 3", "ended at 3 with 200"));
+}
+
+TEST(AChain, ThatIsSwitchedOffTellsNobody) {
+    std::vector<std::string> heard;
+    Chain chain;
+    chain.append(std::make_unique<Listener>(true, heard), "listening");
+    chain.switch_off();
+
+    EXPECT_FALSE(chain.wants_feedback());
+}
+
+}  // namespace
+}  // namespace backhand
