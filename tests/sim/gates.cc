@@ -2,6 +2,7 @@
 //
 //     sim_gates            the short form: some seconds, fewer requests, wider limits
 //     sim_gates --whole    everything
+//     sim_gates --whole G4 one gate of it
 //
 // Each gate is a case whose answer is known: from a formula, from the literature, or from an
 // independent program.  Prints a table as docs/simulator.md has it; the exit status is 1 if one
@@ -161,13 +162,18 @@ double supermarket(double load, int choices) {
     return sum;
 }
 
+// Over several seeds: near full load the mean hangs on how much work happened to come.
 std::vector<Check> live_choice(std::uint32_t servers, std::uint32_t choices, double load,
-                               double expected, std::uint64_t requests, double limit) {
-    const Outcome outcome =
-        run(of_servers(servers, load, Discipline::fifo),
-            by({.kind = Reference::Kind::live_choice, .choices = choices}), requests);
+                               double expected, std::uint64_t requests, double limit,
+                               std::uint64_t seeds = 1) {
+    double sum = 0;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        sum += mean(run(of_servers(servers, load, Discipline::fifo),
+                        by({.kind = Reference::Kind::live_choice, .choices = choices}), requests,
+                        seed));
+    }
     return {{text("best of %u of %u servers, load %.2f: mean", choices, servers, load), expected,
-             mean(outcome), limit}};
+             sum / static_cast<double>(seeds), limit}};
 }
 
 // ---- G5: JIQ ----
@@ -412,8 +418,12 @@ std::vector<Gate> all_gates() {
         for (const double load : {0.5, 0.7, 0.9, 0.95, 0.99}) {
             add("G4", load == 0.9, [=](bool whole) {
                 const double expected = supermarket(load, static_cast<int>(choices));
-                return live_choice(500, choices, load, expected, whole ? 20'000'000 : 1'500'000,
-                                   load > 0.98 ? 0.025 : 0.01);
+                if (load > 0.98) {
+                    // The theory is of endlessly many; 100 servers are 9 % off, 500 still 2 %.
+                    return live_choice(2000, choices, load, expected, 40'000'000, 0.025);
+                }
+                return live_choice(500, choices, load, expected, whole ? 10'000'000 : 1'500'000,
+                                   0.01, whole && load > 0.92 ? 4 : 1);
             });
         }
     }
@@ -482,8 +492,9 @@ std::vector<Gate> all_gates() {
     return gates;
 }
 
-int run_gates(bool whole) {
+int run_gates(bool whole, std::string_view only) {
     std::vector<Gate> gates = all_gates();
+    std::erase_if(gates, [only](const Gate& gate) { return !only.empty() && gate.name != only; });
     if (!whole) {
         std::erase_if(gates, [](const Gate& gate) { return !gate.in_short_form; });
     }
@@ -528,10 +539,10 @@ int run_gates(bool whole) {
 }  // namespace backhand::sim
 
 int main(int argc, char** argv) {
-    const bool whole = argc == 2 && std::string_view{argv[1]} == "--whole";
-    if (argc > 1 && !whole) {
-        std::fprintf(stderr, "usage: sim_gates [--whole]\n");
+    const bool whole = argc >= 2 && std::string_view{argv[1]} == "--whole";
+    if ((argc > 1 && !whole) || argc > 3) {
+        std::fprintf(stderr, "usage: sim_gates [--whole [GATE]]\n");
         return 2;
     }
-    return backhand::sim::run_gates(whole);
+    return backhand::sim::run_gates(whole, argc == 3 ? argv[2] : "");
 }
