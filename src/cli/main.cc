@@ -1,7 +1,8 @@
 // backhand: the administrator's program.
 //
 // `backhand status` shows in a terminal what a server's report page shows in a browser, so that a
-// cluster can be looked at over ssh, and from scripts.  `backhand watch` prints what the servers
+// cluster can be looked at over ssh, and from scripts.  `backhand explain` asks a server why it
+// would choose whom.  `backhand watch` prints what the servers
 // announce, for other programs to use.  `backhand announce` makes a machine that runs no httpd one
 // of the cluster.
 //
@@ -20,6 +21,7 @@
 
 #include "cli/announce.h"
 #include "cli/announce_settings.h"
+#include "cli/explain.h"
 #include "cli/simulate.h"
 #include "cli/status.h"
 #include "cli/watch.h"
@@ -131,6 +133,45 @@ std::function<int()> declare_status(CLI::App& command) {
         ->required();
     command.add_flag("--json", options->as_json, "print the whole report as JSON");
     return [options] { return show_status(options->url, options->as_json); };
+}
+
+// ---- explain ----
+
+int explain(const backhand::ExplainOptions& options) {
+    const auto url = backhand::explain_url(options);
+    if (!url) {
+        return complain(url.error());
+    }
+    const auto answer = fetch(*url);
+    if (!answer) {
+        return complain(answer.error().detail, exit_failed);
+    }
+    std::fputs(backhand::explain_answer(*answer).c_str(), stdout);
+    return 0;
+}
+
+std::function<int()> declare_explain(CLI::App& command) {
+    const auto options = std::make_shared<backhand::ExplainOptions>();
+    command.add_option("URL", options->url, "the request: http://www.example.com/app?x=1")
+        ->required();
+    command
+        .add_option("--report", options->report,
+                    "the report page of the server to ask; else /backhand/\n"
+                    "of the server in URL")
+        ->type_name("URL");
+    command.add_option("--method", options->method, "the request's method")
+        ->type_name("METHOD")
+        ->capture_default_str();
+    command.add_option("--header", options->headers, "a field of the request; may be repeated")
+        ->type_name("\"NAME: VALUE\"")
+        ->allow_extra_args(false);
+    command.add_flag("--json", options->as_json, "print the explanation as JSON");
+    command.footer(
+        "Asks a server what it would decide about a request now, and why. Nothing is sent to\n"
+        "any peer.\n\n"
+        "  backhand explain http://www.example.com/shop/ --report web1 \\\n"
+        "      --header \"Cookie: PHPSESSID=0a000507\"");
+    return [options] { return explain(*options); };
 }
 
 // ---- watch ----
@@ -285,8 +326,9 @@ struct Command {
     std::function<int()> (*declare)(CLI::App& command);
 };
 
-constexpr std::array<Command, 4> commands = {{
+constexpr std::array<Command, 5> commands = {{
     {"status", "Show what a server knows of its cluster", declare_status},
+    {"explain", "Ask a server what it would decide about a request, and why", declare_explain},
     {"watch", "Print what the servers of a cluster announce, as lines of JSON", declare_watch},
     {"announce", "Make a machine without httpd a server of the cluster", declare_announce},
     {"simulate", "Try chains out on a simulated cluster", declare_simulate},

@@ -72,6 +72,8 @@ std::string_view state_text(const Json& server) {
     row.view.load.interval_ms = static_cast<std::uint32_t>(
         number_of(server, "interval_ms").value_or(row.view.load.interval_ms));
     row.view.load.flags = is_true(server, "leaving") ? leaving : 0U;
+    row.view.proven = !server.contains("proven") || is_true(server, "proven");
+    row.view.unhealthy = is_true(server, "unhealthy");
     row.ejected = is_true(server, "ejected");
     return to_string(row.state());
 }

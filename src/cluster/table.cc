@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <limits>
 #include <new>
 
 #include <pthread.h>
@@ -26,6 +27,16 @@ constexpr Nanoseconds slot_reuse_after = std::chrono::seconds{30};
 constexpr Nanoseconds moderator_silence_max = std::chrono::seconds{2};
 constexpr Nanoseconds ejection_first = std::chrono::seconds{1};
 constexpr Nanoseconds ejection_longest = std::chrono::seconds{30};
+
+// Servers first heard of within this time after the very first were there before us.
+constexpr Nanoseconds getting_acquainted = std::chrono::seconds{5};
+
+// Values of Slot::boot_heard_at; the others are times.
+constexpr MonotonicTime heard_before_us = 0;
+constexpr MonotonicTime not_heard_yet = std::numeric_limits<MonotonicTime>::max();
+
+// Heard of within this time, a server is part of the cluster of which at most half is unhealthy.
+constexpr Nanoseconds member_silence_max = std::chrono::seconds{3};
 
 constexpr std::size_t round_up(std::size_t bytes) {
     return (bytes + cache_line_bytes - 1) / cache_line_bytes * cache_line_bytes;
@@ -72,9 +83,16 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
     std::atomic<std::uint32_t> proven;
+    std::atomic<std::uint64_t> boot_heard_at;
+    std::atomic<std::uint64_t> name_hash;
+    FadingTime latency;
+    HealthRecord health;
 
     // Another server, or another start of the same one: what we observed of it is void.
     void begin_boot(std::uint64_t its_boot_id) {
+        boot_heard_at.store(not_heard_yet, std::memory_order_relaxed);
+        latency.forget();
+        health.forget();
         boot_id.store(its_boot_id, std::memory_order_relaxed);
         ejected_until.store(0, std::memory_order_relaxed);
         failures.store(0, std::memory_order_relaxed);
@@ -98,6 +116,8 @@ struct ClusterTable::Header {
     std::atomic<std::uint64_t> writer_seen_at;
     std::atomic<std::uint64_t> child_stopped_at;
     std::atomic<std::uint64_t> boot_id;
+    std::atomic<std::uint64_t> first_heard_at;  // of any peer; 0: of none yet
+    FadingTime forwarding_cost;
     std::atomic<std::uint64_t> oldest_recent_measurement;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
@@ -238,6 +258,7 @@ void ClusterTable::set_self(const ServerReport& report) const {
     Slot& self = slot(self_slot);
     self.report.write(report);
     self.boot_id.store(report.load.boot_id, std::memory_order_relaxed);
+    self.name_hash.store(hash_ignoring_case(report.name_view()), std::memory_order_relaxed);
 }
 
 ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
@@ -271,7 +292,18 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
         exchange_numbers(*slot_index).begin(load.received_at);
         target.begin_boot(load.boot_id);
     }
+    if (header_->first_heard_at.load(std::memory_order_relaxed) == 0) {
+        header_->first_heard_at.store(load.received_at, std::memory_order_relaxed);
+    }
+    if (target.boot_heard_at.load(std::memory_order_relaxed) == not_heard_yet) {
+        const MonotonicTime first = header_->first_heard_at.load(std::memory_order_relaxed);
+        target.boot_heard_at.store(elapsed(first, load.received_at) < getting_acquainted
+                                       ? heard_before_us
+                                       : load.received_at,
+                                   std::memory_order_relaxed);
+    }
     if (!same_server) {
+        target.name_hash.store(hash_ignoring_case(report.name_view()), std::memory_order_relaxed);
         target.proven.store(0, std::memory_order_relaxed);
         entry.contact.store(hash_of(load.contact), std::memory_order_relaxed);
         entry.address.store(hash_of(load.contact.address), std::memory_order_relaxed);
@@ -377,6 +409,15 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     view.slot_index = slot_index;
     view.in_flight = source.in_flight.load(std::memory_order_relaxed);
     view.sent_since = source.sent_since.load(std::memory_order_relaxed);
+    view.name_hash = source.name_hash.load(std::memory_order_relaxed);
+    view.ejected = source.ejected_until.load(std::memory_order_relaxed) > now;
+    view.unhealthy = source.health.is_ejected(now);
+    const FadingTime::Reading latency = source.latency.read(now);
+    view.own_latency_us = latency.us;
+    view.own_latency_age_ms = latency.age_ms;
+    const MonotonicTime boot_heard_at = source.boot_heard_at.load(std::memory_order_relaxed);
+    view.known_for =
+        boot_heard_at == heard_before_us ? Nanoseconds::max() : elapsed(boot_heard_at, now);
     if (slot_index == self_slot) {
         view.age = Nanoseconds{0};
         view.serving = cells().quick().serving;
@@ -438,6 +479,73 @@ void ClusterTable::forward_ended(std::uint32_t slot_index) const {
     while (count != 0 &&
            !in_flight.compare_exchange_weak(count, count - 1, std::memory_order_relaxed)) {
     }
+}
+
+void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcome,
+                                 Nanoseconds latency, MonotonicTime now) const {
+    Slot& target = slot(slot_index);
+    if (outcome == ForwardOutcome::unjudged) {
+        return;
+    }
+    if (outcome == ForwardOutcome::answered || outcome == ForwardOutcome::server_error) {
+        forward_succeeded(slot_index);  // the connection, at least
+    }
+    if (outcome == ForwardOutcome::answered) {
+        target.latency.add_peak(latency, now);
+        target.health.succeeded(now);
+        learn_forwarding_cost(slot_index, latency, now);
+        return;
+    }
+    if (outcome == ForwardOutcome::timed_out) {
+        target.latency.add_peak(latency, now);  // it would have taken this long at least
+    }
+    if (outcome == ForwardOutcome::unreachable) {
+        forward_failed(slot_index, now);
+    }
+    if (target.health.failed() && may_be_unhealthy(slot_index, now)) {
+        target.health.eject(now);
+    }
+}
+
+// Two processes may ask at the same moment and be one too many: their children would have to fail
+// to reach two servers for the fifth time within the same microsecond.
+bool ClusterTable::may_be_unhealthy(std::uint32_t slot_index, MonotonicTime now) const {
+    std::uint32_t members = 1;  // this server
+    std::uint32_t unhealthy = 1;
+    for (std::uint32_t index = self_slot + 1; index < slots_used(); ++index) {
+        const Slot& other = slot(index);
+        const bool live =
+            elapsed(other.fresh_at.load(std::memory_order_relaxed), now) <= member_silence_max;
+        if (index == slot_index || live) {
+            ++members;
+            unhealthy += index != slot_index && other.health.is_ejected(now) ? 1U : 0U;
+        }
+    }
+    return unhealthy * 2 <= members;
+}
+
+void ClusterTable::learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds latency,
+                                         MonotonicTime now) const {
+    const Seqlock<ServerReport>& report = slot(slot_index).report;
+    LoadReport load;
+    const bool whole = report.read_whole(
+        [&] { report.copy_out(&load, offsetof(ServerReport, load), sizeof load); });
+    if (whole && load.latency_proxied_us != 0) {
+        const Nanoseconds there = std::chrono::microseconds{load.latency_proxied_us};
+        header_->forwarding_cost.add_mean(std::max(latency - there, Nanoseconds{0}), now);
+    }
+}
+
+Nanoseconds ClusterTable::forwarding_cost(MonotonicTime now) const {
+    const FadingTime::Reading cost = header_->forwarding_cost.read(now);
+    if (cost.us == 0) {
+        return Nanoseconds{0};
+    }
+    return Nanoseconds{static_cast<std::int64_t>(1000.0 * cost.us * share_left(cost.age_ms))};
+}
+
+std::uint32_t ClusterTable::failed_attempts_in_a_row(std::uint32_t slot_index) const {
+    return slot(slot_index).health.failures_in_a_row();
 }
 
 void ClusterTable::forget_forwards() const {

@@ -139,6 +139,20 @@ public:
     void forward_began(std::uint32_t slot_index) const;
     void forward_ended(std::uint32_t slot_index) const;
 
+    // How an attempt went: what decisions learn from it.  An `unreachable` server is left alone for
+    // a while (forward_failed()); one of which HealthRecord::failures_max attempts in a row have
+    // failed becomes unhealthy, unless half of the cluster would then be.  `latency`: from the
+    // choice of the server to the end of the response, or to the failure.
+    void forward_ended(std::uint32_t slot_index, ForwardOutcome outcome, Nanoseconds latency,
+                       MonotonicTime now) const;
+
+    // What forwarding adds to a request's time: how much longer our own forwards took than their
+    // servers say that such requests take them.  Fades to zero when nothing is forwarded.
+    Nanoseconds forwarding_cost(MonotonicTime now) const;
+
+    // Attempts that failed in a row, connections made or not.
+    std::uint32_t failed_attempts_in_a_row(std::uint32_t slot_index) const;
+
     // Nothing is being forwarded: takes away what children that died have left behind.
     void forget_forwards() const;
 
@@ -186,6 +200,9 @@ private:
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;
     bool may_be_reused(std::uint32_t slot_index, MonotonicTime now) const;
     std::optional<std::uint32_t> find_free(MonotonicTime now) const;
+    bool may_be_unhealthy(std::uint32_t slot_index, MonotonicTime now) const;
+    void learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds latency,
+                               MonotonicTime now) const;
 
     Header* header_;
 };

@@ -11,6 +11,7 @@
 #include "cluster/counters.h"
 #include "cluster/latency_by_load.h"
 #include "cluster/location_times.h"
+#include "cluster/own_forwards.h"
 #include "cluster/server_report.h"
 
 namespace backhand {
@@ -28,10 +29,29 @@ struct ServerView {
     std::uint32_t in_flight = 0;     // requests this host has at it now
     bool proven = true;              // its contact has answered a challenge, if one is asked for
 
+    // ---- of this host's own forwards to it ----
+    bool ejected = false;                  // left alone: a connection failed a moment ago
+    bool unhealthy = false;                // too many forwards in a row have failed
+    std::uint32_t own_latency_us = 0;      // peak EWMA at the last of them; 0: none yet
+    std::uint32_t own_latency_age_ms = 0;  // how long ago that was
+
+    std::uint64_t name_hash = 0;  // hash_ignoring_case of its host name
+    // Since this start of it was first heard of; for servers that were there before us, and for
+    // self, the longest there is.
+    Nanoseconds known_for = Nanoseconds::max();
+
     bool is_self() const { return slot_index == self_slot; }
 
     // Its own count and what we added since: what it probably has to do now.
     std::uint32_t expected_serving() const { return serving + sent_since; }
+
+    // What a request there takes: what our own took, fading to what it announces; 0: not known.
+    double expected_latency_us() const {
+        const double announced = load.latency_us;
+        return own_latency_us == 0
+                   ? announced
+                   : announced + (own_latency_us - announced) * share_left(own_latency_age_ms);
+    }
 };
 
 class ClusterView {

@@ -2,10 +2,11 @@
 //
 // From the seed, with the seed's meaning and defaults: byAge [seconds], byRandom, byLogWindow,
 // byCPU, byLoad, byCost.  From the original's later versions: byLoad's bias, byBusyChildren [bias],
-// addSelf, removeSelf, addPrediction.
-// Ours: byInFlight, byWindow n, preferSelf [margin], byHotCold [quantile], byWeighted,
-// byInterpretedLoad, and `auto`, which stands for a whole chain.  Filters by what the request asks
-// for: byHost pattern, byPath pattern.
+// bySession [identifier], HTTPRedirectToName [format], HTTPRedirectToIP, addSelf, removeSelf,
+// addPrediction.
+// Ours: byInFlight, byLatency, byWindow n, preferSelf [margin], byHotCold [quantile], byWeighted,
+// byInterpretedLoad, byHealth, bySlowStart [seconds], and `auto`, which stands for a whole chain.
+// Filters by what the request asks for: byHost pattern, byPath pattern, byHeader name pattern.
 #pragma once
 
 #include <memory>
@@ -32,9 +33,16 @@ Result<std::vector<NamedFunction>> make_builtin(std::string_view name, std::stri
 // whose demand is not known beforehand:
 //
 //     base^(memory used / memory total) + base^(load per CPU / load_max)
+//         + base^(workers busy / workers there may be)
 //
 // `base` is the number of servers, but at least 2: with one server every cost would be 1.
 // `load_max` is a power of two not below any load per CPU seen on any server.
 double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max);
+
+// By how much that rises with one more request, of which it is known how long such requests take:
+// it is a job, and occupies a worker with a worker's usual share of the memory in use, for `demand`
+// of a second.
+double added_cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max,
+                     Nanoseconds demand);
 
 }  // namespace backhand

@@ -71,6 +71,8 @@ void CandidacySet::begin(const ServerView& self) {
     servers_.clear();
     scores_.clear();
     order_.clear();
+    settled_ = false;
+    redirect_ = nullptr;
     add(self);
 }
 
@@ -106,7 +108,20 @@ void CandidacySet::shuffle(Random& random) {
     }
 }
 
+void CandidacySet::put_first(std::size_t position) {
+    const auto member = order_.begin() + static_cast<std::ptrdiff_t>(position);
+    std::rotate(order_.begin(), member, member + 1);
+}
+
+void CandidacySet::settle() {
+    truncate(1);
+    settled_ = true;
+}
+
 void CandidacySet::put_self_first() {
+    if (settled_) {
+        return;
+    }
     const auto found = std::find(order_.begin(), order_.end(), 0U);
     if (found == order_.end()) {
         order_.insert(order_.begin(), 0U);
@@ -116,6 +131,9 @@ void CandidacySet::put_self_first() {
 }
 
 std::size_t CandidacySet::assign_slots(std::span<const int> slots) {
+    if (settled_) {
+        return 0;
+    }
     order_.clear();
     for (const int slot : slots) {
         const auto found =

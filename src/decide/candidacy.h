@@ -14,6 +14,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -84,7 +85,10 @@ struct DecisionContext {
     const ClusterView& table;
     Random& random;
     MonotonicTime now = 0;
+    Nanoseconds forwarding_cost{};  // what forwarding adds to a request's time; 0: not known
 };
+
+class Redirect;
 
 // An ordered set of servers.  Positions count from the head, which is 0.  One thread at a time.
 class CandidacySet {
@@ -99,7 +103,11 @@ public:
     void begin_without(const ServerView& self);
 
     // Makes self the last member.  REQUIRES: it is none.
-    void add_self() { order_.push_back(0); }
+    void add_self() {
+        if (!settled_) {
+            order_.push_back(0);
+        }
+    }
 
     bool has_slot(std::uint32_t slot_index) const;
 
@@ -162,6 +170,21 @@ public:
     // Moves self to the head; makes it a member if it is not.
     void put_self_first();
 
+    // Moves this member to the head.
+    void put_first(std::size_t position);
+
+    // Keeps only the head, for good: functions may still remove it, but nobody else becomes a
+    // member.
+    void settle();
+
+    bool is_settled() const { return settled_; }
+
+    // If the choice is a peer, the client is sent there instead of its request.  `redirect` must
+    // live as long as the decision.
+    void answer_with(const Redirect& redirect) { redirect_ = &redirect; }
+
+    const Redirect* redirect() const { return redirect_; }
+
     // Replaces the members by the servers in these slots, in this order.  Slots that hold no
     // possible member and repetitions are left out; returns how many were.
     std::size_t assign_slots(std::span<const int> slots);
@@ -182,6 +205,8 @@ private:
     std::vector<double> scores_;        // of servers_; no_score: none yet
     std::vector<std::uint32_t> order_;  // indices into servers_
     std::vector<Ranked> ranking_;       // room to sort in
+    bool settled_ = false;
+    const Redirect* redirect_ = nullptr;
 };
 
 class CandidacyFunction {
@@ -205,7 +230,8 @@ public:
 
     virtual Effect effect() const { return Effect::any; }
 
-    virtual bool keeps(const ServerView&) const { return true; }
+    // By what is known of the server at this moment; the same however often it is asked.
+    virtual bool keeps(const ServerView&, const DecisionContext&) const { return true; }
 
     virtual std::size_t window() const { return 0; }
 
@@ -214,6 +240,10 @@ public:
 
     // With fewer requests in progress than this, self is put first whoever the others are.
     virtual double self_stays_below() const { return 0; }
+
+    // What an explanation says about what apply() has just done; empty: nothing that the order and
+    // the scores do not say.  May allocate.
+    virtual std::string remark(const CandidacySet&, const DecisionContext&) const { return {}; }
 
     // ---- what becomes of the choice; only functions that want to know are told ----
     // Called by any thread of a child, by several at a time.  Not called for requests served here.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "decide/builtin.h"
+#include "decide/explain.h"
 
 namespace backhand {
 
@@ -19,22 +20,32 @@ constexpr std::size_t draws_per_place = 8;
 // than drawing the same servers again and again.
 constexpr std::size_t slots_per_place_min = 4;
 
-bool may_take_requests(const ServerView& peer, const DecisionContext& context) {
+}  // namespace
+
+Exclusion exclusion_of(const ServerView& peer) {
+    if (!peer.proven) {
+        return Exclusion::unproven;
+    }
+    if (peer.load.has(ServerFlag::leaving)) {
+        return Exclusion::leaving;
+    }
+    if (is_silent(peer)) {
+        return Exclusion::silent;
+    }
+    if (peer.ejected) {
+        return Exclusion::ejected;
+    }
     // A report of idle workers justifies only so many sends.
-    const bool has_idle_worker = peer.workers_idle > peer.sent_since;
-    return peer.proven && has_idle_worker && !is_silent(peer) &&
-           !peer.load.has(ServerFlag::leaving) &&
-           !context.table.is_ejected(peer.slot_index, context.now);
+    return peer.workers_idle > peer.sent_since ? Exclusion::none : Exclusion::no_idle_worker;
 }
 
-void take_peers(const CandidacySet& set, Decision& decision) {
+void take_decision(const CandidacySet& set, Decision& decision) {
     decision.no_candidate = set.empty();
+    decision.redirect = set.redirect();
     for (std::size_t position = 0; position < set.size() && !set[position].is_self(); ++position) {
         decision.peers.push_back(set[position].slot_index);
     }
 }
-
-}  // namespace
 
 bool is_silent(const ServerView& server) {
     const Nanoseconds three_intervals = 3 * Milliseconds{server.load.interval_ms};
@@ -63,12 +74,14 @@ void Chain::append(std::unique_ptr<const CandidacyFunction> function, const std:
         told_.push_back(function.get());
     }
     functions_.push_back(std::move(function));
+    texts_.push_back(text);
     find_shortcuts();
 }
 
 void Chain::switch_off() {
     functions_.clear();
     told_.clear();
+    texts_.clear();
     find_shortcuts();
     text_ = "off";
 }
@@ -159,13 +172,13 @@ bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
         if (set.has_slot(slot_index) ||
             (!is_self &&
              (!context.table.view(slot_index, context.request.service_hash, context.now, server) ||
-              !may_take_requests(server, context)))) {
+              exclusion_of(server) != Exclusion::none))) {
             continue;
         }
         const ServerView& drawn = is_self ? set.self() : server;
         const bool kept = std::all_of(
             functions_.begin(), functions_.begin() + static_cast<std::ptrdiff_t>(sampled_),
-            [&drawn](const auto& function) { return function->keeps(drawn); });
+            [&](const auto& function) { return function->keeps(drawn, context); });
         if (kept && is_self) {
             set.add_self();
         } else if (kept) {
@@ -182,6 +195,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
             Decision& decision) {
     decision.peers.clear();
     decision.no_candidate = false;
+    decision.redirect = nullptr;
 
     ServerView server;
     if (!context.table.view(self_slot, 0, context.now, server)) {
@@ -194,7 +208,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
     }
     set.begin_without(server);
     if (chain.samples() && chain.apply_to_sample(set, context)) {
-        take_peers(set, decision);
+        take_decision(set, decision);
         return;
     }
 
@@ -202,7 +216,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
     const std::uint32_t slots_used = context.table.slots_used();
     for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
         if (context.table.view(index, context.request.service_hash, context.now, server) &&
-            may_take_requests(server, context)) {
+            exclusion_of(server) == Exclusion::none) {
             set.add(server);
         }
     }
@@ -212,7 +226,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
     }
 
     chain.apply(set, context);
-    take_peers(set, decision);
+    take_decision(set, decision);
 }
 
 }  // namespace backhand

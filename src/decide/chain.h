@@ -45,6 +45,16 @@ public:
 
     void apply(CandidacySet& set, const DecisionContext& context) const;
 
+    // As apply(), and calls after(const CandidacyFunction&, const std::string& text) once each
+    // function has been applied.
+    template <class After>
+    void apply_each(CandidacySet& set, const DecisionContext& context, After after) const {
+        for (std::size_t index = 0; index < functions_.size(); ++index) {
+            functions_[index]->apply(set, context);
+            after(*functions_[index], texts_[index]);
+        }
+    }
+
     // False if a function has it that this request is served here.
     bool admits(const RequestView& request) const;
 
@@ -75,6 +85,7 @@ private:
 
     std::vector<std::unique_ptr<const CandidacyFunction>> functions_;
     std::vector<const CandidacyFunction*> told_;  // those that want feedback
+    std::vector<std::string> texts_;              // of functions_
     std::string text_;
 
     // What find_shortcuts() found: so many functions at the head amount to drawing `window_`
@@ -84,12 +95,35 @@ private:
     double self_stays_below_ = 0;
 };
 
+// Tells a chain what becomes of one request.
+struct ForwardFeedback {
+    const Chain& chain;
+    const RequestView& request;
+
+    void sent(const ServerView& chosen) const {
+        if (chain.wants_feedback()) {
+            chain.sent(request, chosen);
+        }
+    }
+
+    void ended(std::uint32_t slot_index, const ForwardEnd& end) const {
+        if (chain.wants_feedback()) {
+            chain.ended(request, slot_index, end);
+        }
+    }
+};
+
 struct Decision {
     // Peers to try in this order before self; empty: serve here.
     std::vector<std::uint32_t> peers;
     // The chain left nobody, or nobody but self was a candidate to begin with.
     bool no_candidate = false;
+    // How the client is sent to the first of them; nullptr: its request is forwarded.
+    const Redirect* redirect = nullptr;
 };
+
+// Reads the decision off the set that the chain has left.  REQUIRES: decision.peers is empty.
+void take_decision(const CandidacySet& set, Decision& decision);
 
 // Decides who serves the request.  `set` is room to work in; `decision.peers` is overwritten.
 // Self's own count includes the request being decided about; it is taken off before comparing.

@@ -114,18 +114,22 @@ bool is_cheap(std::string_view pattern) {
     return true;
 }
 
+constexpr const char* allowed_patterns =
+    ", of at most 255 bytes, with neither back-references (\\1) nor "
+    "counted repetitions ({2,5}; a brace that is meant is written \\{)";
+
+bool is_allowed(std::string_view pattern) {
+    return pattern.size() <= pattern_bytes_max && is_cheap(pattern);
+}
+
 Made make_filter(std::string_view name, std::string_view pattern, ByRequest::Part part,
                  bool ignoring_case, const std::string& example) {
     const std::string expected = "a POSIX extended regular expression, for example " + example;
     if (pattern.empty()) {
         return bad_argument(name, pattern, expected);
     }
-    if (pattern.size() > pattern_bytes_max || !is_cheap(pattern)) {
-        return bad_argument(
-            name, pattern,
-            expected +
-                ", of at most 255 bytes, with neither back-references (\\1) nor "
-                "counted repetitions ({2,5}; a brace that is meant is written \\{)");
+    if (!is_allowed(pattern)) {
+        return bad_argument(name, pattern, expected + allowed_patterns);
     }
     auto function = std::make_unique<ByRequest>(part);
     const Status compiled = function->compile(std::string(pattern), ignoring_case);
@@ -133,6 +137,65 @@ Made make_filter(std::string_view name, std::string_view pattern, ByRequest::Par
         return bad_argument(name, pattern, expected + " (" + compiled.error().detail + ")");
     }
     return just(std::move(function), with_argument(name, pattern));
+}
+
+// The name of a header field, and a pattern that one of its lines matches.
+class ByHeader final : public CandidacyFunction {
+public:
+    explicit ByHeader(std::string name) : name_(std::move(name)) {}
+
+    Status compile(const std::string& text) { return pattern_.compile(text, false); }
+
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        if (!admits(context.request)) {
+            set.keep_if([](const ServerView& server) { return server.is_self(); });
+        }
+    }
+
+    Effect effect() const override { return Effect::keeps; }
+
+    bool admits(const RequestView& request) const override {
+        if (request.facts == nullptr) {
+            return false;
+        }
+        for (std::size_t nth = 0; const auto value = request.facts->header(name_.c_str(), nth);
+             ++nth) {
+            if (pattern_.matches(*value)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+private:
+    std::string name_;
+    Pattern pattern_;
+};
+
+Made make_by_header(std::string_view name, std::string_view argument) {
+    // RFC 9110 section 5.6.2.
+    constexpr std::string_view letters =
+        "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const std::string expected =
+        "the name of a header field and a POSIX extended regular expression, for example byHeader "
+        "User-Agent ^Mozilla";
+    const std::size_t space = argument.find(' ');
+    const std::string_view field = argument.substr(0, space);
+    const std::size_t begin = argument.find_first_not_of(' ', std::min(space, argument.size()));
+    if (field.empty() || field.find_first_not_of(letters) != std::string_view::npos ||
+        begin == std::string_view::npos) {
+        return bad_argument(name, argument, expected);
+    }
+    const std::string_view pattern = argument.substr(begin);
+    if (!is_allowed(pattern)) {
+        return bad_argument(name, argument, expected + allowed_patterns);
+    }
+    auto function = std::make_unique<ByHeader>(std::string(field));
+    const Status compiled = function->compile(std::string(pattern));
+    if (!compiled) {
+        return bad_argument(name, argument, expected + " (" + compiled.error().detail + ")");
+    }
+    return just(std::move(function), with_argument(name, argument));
 }
 
 Made make_by_host(std::string_view name, std::string_view pattern) {
@@ -144,6 +207,7 @@ Made make_by_path(std::string_view name, std::string_view pattern) {
 }
 
 constexpr std::array builtins = {
+    Builtin{"byHeader", make_by_header},
     Builtin{"byHost", make_by_host},
     Builtin{"byPath", make_by_path},
 };

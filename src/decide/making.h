@@ -1,5 +1,5 @@
-// How built-in functions are made from their lines: what original.cc, modern.cc and filters.cc
-// share.
+// How built-in functions are made from their lines: what the files of
+// them share.
 #pragma once
 
 #include <memory>
@@ -23,6 +23,9 @@ struct Builtin {
 
 std::span<const Builtin> original_builtins();
 std::span<const Builtin> modern_builtins();
+std::span<const Builtin> health_builtins();
+std::span<const Builtin> session_builtins();
+std::span<const Builtin> redirect_builtins();
 std::span<const Builtin> filter_builtins();
 
 Error bad_argument(std::string_view name, std::string_view argument, std::string_view expected);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <iterator>
 
 #include "base/text.h"
@@ -43,14 +44,15 @@ public:
     Effect effect() const override { return Effect::orders; }
 };
 
-// Moving a request costs both servers work.  It pays only if the head of the set has at least
-// `margin` requests less to do than this server.
+// Moving a request costs both servers work, and time.  It pays only if the head of the set has at
+// least `margin` requests less to do than this server; and where it is known what requests like
+// this one take, only if so many of them take as long as forwarding one adds.
 class PreferSelf final : public CandidacyFunction {
 public:
     explicit PreferSelf(double margin) : margin_(margin) {}
 
-    void apply(CandidacySet& set, const DecisionContext&) const override {
-        if (set.empty() || set[0].expected_serving() + margin_ > set.self().serving) {
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        if (set.empty() || set[0].expected_serving() + margin(context) > set.self().serving) {
             set.put_self_first();
         }
     }
@@ -59,7 +61,27 @@ public:
 
     double self_stays_below() const override { return margin_; }
 
+    std::string remark(const CandidacySet& set, const DecisionContext& context) const override {
+        std::array<char, 160> text{};
+        std::snprintf(text.data(), text.size(),
+                      "this server has %u in progress; a peer must have at least %.2f less",
+                      set.self().serving, margin(context));
+        return text.data();
+    }
+
 private:
+    double margin(const DecisionContext& context) const {
+        if (context.forwarding_cost <= Nanoseconds{0}) {
+            return margin_;
+        }
+        const auto one_takes = context.request.location_time();
+        if (!one_takes || *one_takes <= Nanoseconds{0}) {
+            return margin_;
+        }
+        return std::max(margin_, static_cast<double>(context.forwarding_cost.count()) /
+                                     static_cast<double>(one_takes->count()));
+    }
+
     double margin_;
 };
 

@@ -21,13 +21,15 @@ public:
         : age_max_(
               std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>{seconds})) {}
 
-    void apply(CandidacySet& set, const DecisionContext&) const override {
-        set.keep_if([this](const ServerView& server) { return keeps(server); });
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        set.keep_if([&](const ServerView& server) { return keeps(server, context); });
     }
 
     Effect effect() const override { return Effect::keeps; }
 
-    bool keeps(const ServerView& server) const override { return server.age <= age_max_; }
+    bool keeps(const ServerView& server, const DecisionContext&) const override {
+        return server.age <= age_max_;
+    }
 
 private:
     Nanoseconds age_max_;
@@ -78,9 +80,11 @@ private:
     double bias_permille_;
 };
 
+// Where it is known what requests like this one take, what this one would add to the cost; else
+// the cost as it is.
 class ByCost final : public CandidacyFunction {
 public:
-    void apply(CandidacySet& set, const DecisionContext&) const override {
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
         std::uint32_t load_max = 1;
         for (const ServerView& server : set.servers()) {
             const std::uint32_t cpus = server.load.whole_cpus();
@@ -89,9 +93,15 @@ public:
             load_max = std::max(load_max, std::bit_ceil(std::min(per_cpu, 1U << 30U)));
         }
         const auto servers_count = static_cast<std::uint32_t>(set.servers().size());
-        set.order_by([=](const ServerView& server) {
-            return cost_of(server.load, servers_count, load_max);
-        });
+        if (const auto demand = context.request.location_time()) {
+            set.order_by([=](const ServerView& server) {
+                return added_cost_of(server.load, servers_count, load_max, *demand);
+            });
+        } else {
+            set.order_by([=](const ServerView& server) {
+                return cost_of(server.load, servers_count, load_max);
+            });
+        }
     }
 };
 
@@ -124,13 +134,15 @@ public:
 
 class RemoveSelf final : public CandidacyFunction {
 public:
-    void apply(CandidacySet& set, const DecisionContext&) const override {
-        set.keep_if([this](const ServerView& server) { return keeps(server); });
+    void apply(CandidacySet& set, const DecisionContext& context) const override {
+        set.keep_if([&](const ServerView& server) { return keeps(server, context); });
     }
 
     Effect effect() const override { return Effect::keeps; }
 
-    bool keeps(const ServerView& server) const override { return !server.is_self(); }
+    bool keeps(const ServerView& server, const DecisionContext&) const override {
+        return !server.is_self();
+    }
 };
 
 constexpr std::uint32_t permille_of_one = 1000;
@@ -211,15 +223,51 @@ std::span<const Builtin> original_builtins() {
     return builtins;
 }
 
-double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max) {
-    const double base = std::max(2U, servers_count);
+namespace {
+
+// Shares of a server's resources that are in use: 1 and above is all.
+struct Usage {
+    double memory;
+    double cpu;
+    double workers;
+};
+
+Usage usage_of(const LoadReport& load, std::uint32_t load_max) {
     const auto memory_total =
         static_cast<double>(std::max<std::uint64_t>(1, load.memory_total_bytes));
-    const double memory_used =
-        1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) / memory_total);
     const double jobs_per_cpu =
         static_cast<double>(load.load_permille) / std::max(1U, load.cpus_permille);
-    return std::pow(base, memory_used) + std::pow(base, jobs_per_cpu / std::max(1U, load_max));
+    return {.memory =
+                1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) / memory_total),
+            .cpu = jobs_per_cpu / std::max(1U, load_max),
+            .workers = std::min(
+                1.0, static_cast<double>(load.workers_busy) / std::max(1U, load.workers_max))};
+}
+
+double cost_of(const Usage& usage, std::uint32_t servers_count) {
+    const double base = std::max(2U, servers_count);
+    return std::pow(base, usage.memory) + std::pow(base, usage.cpu) + std::pow(base, usage.workers);
+}
+
+}  // namespace
+
+double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max) {
+    return cost_of(usage_of(load, load_max), servers_count);
+}
+
+double added_cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max,
+                     Nanoseconds demand) {
+    // A job of one second and more is a whole job.
+    const double job = std::clamp(std::chrono::duration<double>(demand).count(), 0.0, 1.0);
+    const double cpus = std::max(1U, load.cpus_permille) / 1000.0;
+    const std::uint32_t workers = load.workers_busy + load.workers_idle;
+    const Usage before = usage_of(load, load_max);
+    const Usage after = {
+        .memory = before.memory + job * before.memory / std::max(1U, workers),
+        .cpu = before.cpu + job / cpus / std::max(1U, load_max),
+        .workers = before.workers + job / std::max(1U, load.workers_max),
+    };
+    return cost_of(after, servers_count) - cost_of(before, servers_count);
 }
 
 }  // namespace backhand

@@ -22,6 +22,9 @@ void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner) {
     const auto& from_inner = *static_cast<const DirectoryConfig*>(inner);
     merged->chain = from_inner.chain != nullptr ? from_inner.chain : from_outer.chain;
     merged->dry_run = from_inner.dry_run >= 0 ? from_inner.dry_run : from_outer.dry_run;
+    merged->self_redirect =
+        from_inner.self_redirect >= 0 ? from_inner.self_redirect : from_outer.self_redirect;
+    merged->trace = from_inner.trace != nullptr ? from_inner.trace : from_outer.trace;
     return merged;
 }
 

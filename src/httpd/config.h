@@ -60,8 +60,10 @@ struct ServerConfig {
 
 // Per directory, location, .htaccess.  Plain, because httpd merges these on every request.
 struct DirectoryConfig {
-    Chain* chain = nullptr;  // nullptr: as in the enclosing section
-    int dry_run = -1;        // -1: as in the enclosing section
+    Chain* chain = nullptr;             // nullptr: as in the enclosing section
+    int dry_run = -1;                   // -1: as in the enclosing section
+    int self_redirect = -1;             // the same
+    const AcceptList* trace = nullptr;  // who sees traces; nullptr: as in the enclosing section
 };
 
 // The limit that holds for the UNIX socket inside the directory too.

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "decide/explain.h"
+#include "decide/redirect.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
 #include "httpd/config.h"
@@ -15,6 +17,7 @@
 #include "httpd/report_handler.h"
 #include "httpd/request_facts.h"
 #include "httpd/request_state.h"
+#include "report/explanation.h"
 
 namespace backhand::httpd {
 
@@ -44,17 +47,8 @@ bool has_room_for_our_fields(const request_rec* r) {
     return limit == 0 || apr_table_elts(r->headers_in)->nelts + ours_max <= limit;
 }
 
-// Whether the request could be served by a peer as well as by this server.
 bool may_be_forwarded(request_rec* r, const RequestState& state) {
-    const bool plain_request = r->assbackwards == 0 && r->proxyreq != PROXYREQ_PROXY &&
-                               r->method_number != M_CONNECT && r->method_number != M_TRACE &&
-                               text_of(r->unparsed_uri) != "*" &&
-                               !text_of(apr_table_get(r->headers_in, "Host")).empty() &&
-                               apr_table_get(r->headers_in, "Upgrade") == nullptr;
-    // A body that something here has read already cannot be passed on.
-    const bool body_untouched = r->read_length == 0 && r->kept_body == nullptr;
-    return plain_request && body_untouched && has_room_for_our_fields(r) && !state.proxied &&
-           !state.stays_here && !concerns_this_server(r) && !has_client_certificate(r);
+    return !state.proxied && !state.stays_here && reason_to_stay(r) == nullptr;
 }
 
 // Those that httpd could still start do not count: it may be unable to.
@@ -112,51 +106,134 @@ private:
     std::unique_ptr<DecisionRoom> room_;
 };
 
+// What LogFormat can show of a decision: %{BACKHAND_REASON}e.
+void note_reason(request_rec* r, const char* reason) {
+    apr_table_setn(r->subprocess_env, "BACKHAND_REASON", reason);
+}
+
+void note_time(request_rec* r, Nanoseconds took) {
+    const double us = static_cast<double>(took.count()) / 1000;
+    apr_table_setn(r->subprocess_env, "BACKHAND_DECIDE_US", apr_psprintf(r->pool, "%.1f", us));
+}
+
+// ---- Backhand-Trace ----
+
+// Both ends of a header line, with room for what httpd allows.
+constexpr std::size_t trace_bytes_max = 4000;
+
+bool is_traced(const HttpdFacts& facts, const DirectoryConfig& config) {
+    return config.trace != nullptr && config.trace->contains(facts.client());
+}
+
+// Kept as a note as well: what the peer answers replaces all fields.
+void add_trace(request_rec* r, const std::string& text) {
+    const char* const value = apr_pstrdup(r->pool, text.c_str());
+    apr_table_setn(r->err_headers_out, trace_field, value);
+    apr_table_setn(r->notes, trace_field, value);
+}
+
+// ---- redirects ----
+
+bool is_same_host(std::string_view left, std::string_view right) {
+    return !left.empty() && equal_ignoring_case(left, right);
+}
+
+// Sends the client to the peer.  DECLINED: it is there already, or the peer has no name that a
+// client could use.
+int redirect_client(request_rec* r, const ClusterTable& table, const Redirect& redirect,
+                    std::uint32_t slot_index) {
+    const auto host_in = [&](std::uint32_t index) {
+        const auto report = table.report(index);
+        return report ? redirect.host_of(report->name_view(), report->load.contact,
+                                         text_of(r->hostname))
+                      : std::string{};
+    };
+    const std::string host = host_in(slot_index);
+    const std::string_view requested = text_of(r->hostname);
+    if (host.empty() || is_same_host(host, requested) ||
+        is_same_host(host_in(self_slot), requested)) {
+        return DECLINED;
+    }
+    const bool https = text_of(ap_http_scheme(r)) == "https";
+    apr_port_t port = ap_get_server_port(r);
+    if (redirect.names_contact() && !https) {
+        const auto report = table.report(slot_index);
+        port = report ? report->load.contact.port : port;
+    }
+    const bool default_port = port == (https ? DEFAULT_HTTPS_PORT : DEFAULT_HTTP_PORT);
+    const char* const location = apr_psprintf(
+        r->pool, "%s://%s%s%s", ap_http_scheme(r), host.c_str(),
+        default_port ? "" : apr_psprintf(r->pool, ":%u", unsigned{port}), r->unparsed_uri);
+    apr_table_setn(r->headers_out, "Location", location);
+    // 307 for what a browser would repeat as a GET.
+    return r->method_number == M_GET ? HTTP_MOVED_TEMPORARILY : HTTP_TEMPORARY_REDIRECT;
+}
+
+int forward(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers,
+            const ForwardFeedback& feedback) {
+    ForwardingPlace place{state};
+    if (!place.taken()) {
+        state.instance->table.counters().add(Counter::served_here_limit_reached);
+        note_reason(r, "limit");
+        return DECLINED;
+    }
+    const int status = forward_request(r, state, peers, feedback);
+    if (status == OK) {
+        place.served();
+    }
+    note_reason(r, status == OK ? "forwarded" : status == DECLINED ? "failure" : "error");
+    return status;
+}
+
 int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfig& config) {
     Instance& instance = *state.instance;
     Counters& counters = instance.table.counters();
     counters.add(Counter::decisions);
 
     const HttpdFacts facts{r, instance.table.locations()};
-    const RequestView request{
-        .method = text_of(r->method),
-        .host = text_of(r->hostname),
-        .path = text_of(r->unparsed_uri),
-        .service_hash = server_config(r->server).service_hash,
-        .native = r,
-        .facts = &facts,
-    };
+    const RequestView request = view_of(r, facts);
     RoomLease lease{instance.child->rooms};
-    Random random = instance.child->random.fork();
-    const DecisionContext context{
-        .request = request, .table = instance.table, .random = random, .now = monotonic_now()};
     Decision& decision = (*lease).decision;
-    decide(*config.chain, context, (*lease).set, decision);
+    Random random = instance.child->random.fork();
+    const MonotonicTime began_at = monotonic_now();
+    const DecisionContext context{.request = request,
+                                  .table = instance.table,
+                                  .random = random,
+                                  .now = began_at,
+                                  .forwarding_cost = instance.table.forwarding_cost(began_at)};
+    if (is_traced(facts, config)) {
+        const Explanation explanation = explain(*config.chain, context, (*lease).set, decision);
+        add_trace(r, explanation_line(explanation, trace_bytes_max));
+    } else {
+        decide(*config.chain, context, (*lease).set, decision);
+    }
+    note_time(r, elapsed(began_at, monotonic_now()));
 
+    const ForwardFeedback feedback{*config.chain, request};
     if (decision.peers.empty()) {
         counters.add(decision.no_candidate ? Counter::served_here_no_candidate
                                            : Counter::served_here_by_choice);
-        return DECLINED;
+        note_reason(r, decision.no_candidate ? "no-candidate" : "choice");
+        if (config.self_redirect <= 0 || config.dry_run > 0) {
+            return DECLINED;
+        }
+        constexpr std::array back_end = {self_slot};
+        return forward(r, state, back_end, feedback);
     }
     if (config.dry_run > 0) {
         counters.add(Counter::decisions_dry_run);
+        note_reason(r, "dry-run");
         return DECLINED;
     }
-    ForwardingPlace place{state};
-    if (!place.taken()) {
-        counters.add(Counter::served_here_limit_reached);
-        return DECLINED;
+    if (decision.redirect == nullptr) {
+        return forward(r, state, decision.peers, feedback);
     }
-    const int status = forward_request(r, state, decision.peers);
-    if (status == OK) {
-        place.served();
-    }
+    const int status =
+        redirect_client(r, instance.table, *decision.redirect, decision.peers.front());
+    counters.add(status == DECLINED ? Counter::served_here_by_choice : Counter::redirected);
+    note_reason(r, status == DECLINED ? "redirected-here" : "redirected");
     return status;
 }
-
-}  // namespace
-
-namespace {
 
 // With nothing else to do the server keeps the request, whatever its peers are doing.
 bool stays_for_idleness(const RequestState& state, const Chain& chain) {
@@ -165,6 +242,12 @@ bool stays_for_idleness(const RequestState& state, const Chain& chain) {
     // What the client sent was not kept if the server was idle when the request came.
     const bool was_idle = state.in_flight_at_arrival <= state.instance->idle_up_to;
     return others < chain.self_stays_below() || (was_idle && chain.self_stays_below() > 0);
+}
+
+void trace_idle(request_rec* r, const RequestState& state, const DirectoryConfig& config) {
+    if (is_traced(HttpdFacts{r, state.instance->table.locations()}, config)) {
+        add_trace(r, "Served here: this server had nothing else to do.");
+    }
 }
 
 [[gnu::noinline]] int handle_guarded(request_rec* r) noexcept {
@@ -180,8 +263,11 @@ bool stays_for_idleness(const RequestState& state, const Chain& chain) {
             }
             const DirectoryConfig& config = directory_config(r);
             Counters& counters = state->instance->table.counters();
-            if (stays_for_idleness(*state, *config.chain)) {
+            if (config.self_redirect <= 0 && stays_for_idleness(*state, *config.chain)) {
                 counters.add(Counter::served_here_idle);
+                if (config.trace != nullptr) {
+                    trace_idle(r, *state, config);
+                }
                 return DECLINED;
             }
             return may_be_forwarded(r, *state) ? decide_and_forward(r, *state, config) : DECLINED;
@@ -190,6 +276,46 @@ bool stays_for_idleness(const RequestState& state, const Chain& chain) {
 }
 
 }  // namespace
+
+RequestView view_of(request_rec* r, const HttpdFacts& facts) {
+    return {
+        .method = text_of(r->method),
+        .host = text_of(r->hostname),
+        .path = text_of(r->unparsed_uri),
+        .service_hash = server_config(r->server).service_hash,
+        .native = r,
+        .facts = &facts,
+    };
+}
+
+const char* reason_to_stay(request_rec* r) {
+    if (r->assbackwards != 0) {
+        return "HTTP/0.9";
+    }
+    if (r->proxyreq == PROXYREQ_PROXY || r->method_number == M_CONNECT) {
+        return "a request to a forward proxy";
+    }
+    if (r->method_number == M_TRACE || text_of(r->unparsed_uri) == "*") {
+        return "it is about this very server";
+    }
+    if (text_of(apr_table_get(r->headers_in, "Host")).empty()) {
+        return "it has no Host field";
+    }
+    if (apr_table_get(r->headers_in, "Upgrade") != nullptr) {
+        return "it has an Upgrade field";
+    }
+    // A body that something here has read already cannot be passed on.
+    if (r->read_length != 0 || r->kept_body != nullptr) {
+        return "its body has been read here";
+    }
+    if (!has_room_for_our_fields(r)) {
+        return "it has too many header fields";
+    }
+    if (concerns_this_server(r)) {
+        return "its handler, or its path, is about this very server";
+    }
+    return has_client_certificate(r) ? "its client has a TLS certificate" : nullptr;
+}
 
 int handle_request(request_rec* r) noexcept {
     return chain_applies_to(r) || is_report(r) ? handle_guarded(r) : DECLINED;

@@ -261,7 +261,12 @@ Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
     return *config.chain;
 }
 
-const char* add_function(cmd_parms* cmd, void* directory, const char* name, const char* argument) {
+const char* add_function(cmd_parms* cmd, void* directory, const char* name, const char* argument,
+                         const char* second_argument) {
+    // byHeader has two, which are one text to all functions.
+    if (second_argument != nullptr) {
+        argument = apr_pstrcat(cmd->temp_pool, argument, " ", second_argument, nullptr);
+    }
     Chain& chain = chain_being_written(cmd, directory);
     if (equal_ignoring_case(text_of(name), "off")) {
         if (argument != nullptr) {
@@ -290,6 +295,30 @@ const char* add_plugin(cmd_parms* cmd, void* directory, const char* file, const 
     server_config(cmd->server).plugins.push_back(plugin.get());
     const std::string text = plugin->text();
     chain_being_written(cmd, directory).append(std::move(plugin), text);
+    return nullptr;
+}
+
+const char* set_self_redirect(cmd_parms*, void* directory, int on) {
+    static_cast<DirectoryConfig*>(directory)->self_redirect = on;
+    return nullptr;
+}
+
+const char* set_trace(cmd_parms* cmd, void* directory, const char* value) {
+    auto& config = *static_cast<DirectoryConfig*>(directory);
+    if (config.trace == nullptr) {
+        config.trace = &make_in_pool<AcceptList>(cmd->pool);
+    }
+    if (equal_ignoring_case(text_of(value), "off")) {
+        config.trace = &make_in_pool<AcceptList>(cmd->pool);
+        return nullptr;
+    }
+    const auto prefix = parse_accept(text_of(value));
+    if (!prefix) {
+        return expected(cmd, value,
+                        "Off, or the clients that may see traces: ip, ip/mask or ip/prefix, for "
+                        "example 10.0.5.0/24");
+    }
+    const_cast<AcceptList*>(config.trace)->add(*prefix);
     return nullptr;
 }
 
@@ -324,13 +353,18 @@ const command_rec directives[] = {
                  RSRC_CONF, "On (default) or Off: keep connections to peers for later requests"),
     AP_INIT_ITERATE("BackhandService", &Guarded<&add_service>::call, nullptr, RSRC_CONF,
                     "names of the sites this server or virtual host offers"),
-    AP_INIT_TAKE12("Backhand", &Guarded<&add_function>::call, nullptr, OR_FILEINFO,
-                   "function [argument]: appends a candidacy function; off ends balancing here"),
+    AP_INIT_TAKE123("Backhand", &Guarded<&add_function>::call, nullptr, OR_FILEINFO,
+                    "function [argument]: appends a candidacy function; off ends balancing here"),
     // Not in .htaccess: a shared object is code, and whoever may write there must not choose it.
     AP_INIT_TAKE23("BackhandFromSO", &Guarded<&add_plugin>::call, nullptr, RSRC_CONF | ACCESS_CONF,
                    "file function [argument]: appends a candidacy function from a shared object"),
     AP_INIT_FLAG("BackhandDryRun", &Guarded<&set_dry_run>::call, nullptr, OR_FILEINFO,
                  "On: decide and count, but serve here"),
+    AP_INIT_FLAG("BackhandSelfRedirect", &Guarded<&set_self_redirect>::call, nullptr, OR_FILEINFO,
+                 "On: what this server keeps is forwarded to the address it announces"),
+    // Not in .htaccess: who sees the cluster from inside is for the administrator to say.
+    AP_INIT_ITERATE("BackhandTrace", &Guarded<&set_trace>::call, nullptr, RSRC_CONF | ACCESS_CONF,
+                    "Off, or ip, ip/mask, ip/prefix: clients whose responses say what was decided"),
     {nullptr, {nullptr}, nullptr, 0, RAW_ARGS, nullptr},
 };
 // NOLINTEND(modernize-avoid-c-arrays)

@@ -65,9 +65,10 @@ private:
 
 class Exchange {
 public:
-    Exchange(request_rec* r, RequestState& state)
+    Exchange(request_rec* r, RequestState& state, const ForwardFeedback& feedback)
         : r_(r),
           state_(state),
+          feedback_(feedback),
           table_(state.instance->table),
           body_(r),
           may_repeat_(is_idempotent(r->method)),
@@ -87,11 +88,13 @@ private:
     Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
                  const Error& error);
     void learn(const ServerView& peer, const ResponseRelay& response);
+    void note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at);
 
     void count(Counter counter) { table_.counters().add(counter); }
 
     request_rec* const r_;
     RequestState& state_;
+    const ForwardFeedback& feedback_;
     const ClusterTable& table_;
     RequestBody body_;
     const bool may_repeat_;
@@ -100,6 +103,7 @@ private:
     std::string head_text_;  // as request_head_text
     std::string_view host_;
     int body_status_ = OK;
+    ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
 };
 
 int Exchange::run(std::span<const std::uint32_t> peers) {
@@ -189,6 +193,37 @@ bool Exchange::describe_request() {
     return true;
 }
 
+// The outcome of a response, for the cluster's memory.
+ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int status) {
+    if (response.is_declined() || response.client_gone()) {
+        return ForwardOutcome::unjudged;
+    }
+    switch (attempt) {
+        case Attempt::answered:
+            return ap_is_HTTP_SERVER_ERROR(status) ? ForwardOutcome::server_error
+                                                   : ForwardOutcome::answered;
+        case Attempt::lost:
+        case Attempt::broken_off:
+            return ForwardOutcome::broken;
+        case Attempt::silent:
+            return ForwardOutcome::timed_out;
+        default:
+            return ForwardOutcome::unjudged;
+    }
+}
+
+void Exchange::note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at) {
+    const MonotonicTime now = monotonic_now();
+    const Nanoseconds latency = elapsed(began_at, now);
+    const bool answered =
+        outcome == ForwardOutcome::answered || outcome == ForwardOutcome::server_error;
+    table_.forward_ended(peer.slot_index, outcome, latency, now);
+    feedback_.ended(peer.slot_index,
+                    {.answered = answered,
+                     .status = static_cast<std::uint16_t>(answered ? r_->status : 0),
+                     .latency = latency});
+}
+
 // With a number of its own each time: what has been sent once is worth nothing any more.
 std::string Exchange::head_for(const ServerView& peer) const {
     std::string text = head_text_;
@@ -214,21 +249,24 @@ std::string Exchange::head_for(const ServerView& peer) const {
 }
 
 Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
+    const MonotonicTime began_at = monotonic_now();
+    feedback_.sent(peer);
     auto connection = state_.instance->child->connections.acquire(peer, fresh_connection);
     if (!connection) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "cannot connect to peer %s: %s",
                       peer.load.contact.to_string().c_str(), connection.error().detail.c_str());
         count(connection.error().kind == Error::Kind::timed_out ? Counter::forward_timed_out
                                                                 : Counter::forward_connect_failed);
-        if (connection.error().kind != Error::Kind::system) {
-            table_.forward_failed(peer.slot_index, monotonic_now());
-        }
+        note_end(peer,
+                 connection.error().kind != Error::Kind::system ? ForwardOutcome::unreachable
+                                                                : ForwardOutcome::unjudged,
+                 began_at);
         return Attempt::not_taken;
     }
     const ForwardingCount counted{table_, peer.slot_index};
     const Attempt attempt = converse(*connection, peer);
+    note_end(peer, outcome_, began_at);
     if (attempt == Attempt::answered) {
-        table_.forward_succeeded(peer.slot_index);
         apr_table_setn(r_->subprocess_env, "BACKHAND_PEER",
                        apr_pstrdup(r_->pool, peer.load.contact.to_string().c_str()));
         count(Counter::forwarded);
@@ -251,14 +289,14 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     } else {
         learn(peer, response);
     }
-    // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
-    // dropping it without a word is.
-    if (attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()) {
-        table_.forward_failed(peer.slot_index, monotonic_now());
-    }
     if (attempt == Attempt::answered && !response.is_committed()) {
         response.deliver();
     }
+    // Slow or broken URLs are no reason to leave a whole server alone; taking a new connection and
+    // dropping it without a word is.
+    outcome_ = attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()
+                   ? ForwardOutcome::unreachable
+                   : outcome_of(attempt, response, r_->status);
     if ((attempt == Attempt::answered || response.is_declined()) &&
         response.connection_reusable()) {
         state_.instance->child->connections.release(peer, std::move(connection));
@@ -390,8 +428,9 @@ void Exchange::learn(const ServerView& peer, const ResponseRelay& response) {
 
 }  // namespace
 
-int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers) {
-    Exchange exchange{r, state};
+int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers,
+                    const ForwardFeedback& feedback) {
+    Exchange exchange{r, state, feedback};
     return exchange.run(peers);
 }
 

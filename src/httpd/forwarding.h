@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "decide/chain.h"
 #include "httpd/apache.h"
 
 namespace backhand::httpd {
@@ -16,6 +17,7 @@ struct RequestState;
 //   DECLINED  no peer took the request, it has not been processed anywhere: serve it here
 //   a status  what went wrong after a peer may have processed it, or while reading the client's
 //   body
-int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers);
+int forward_request(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers,
+                    const ForwardFeedback& feedback);
 
 }  // namespace backhand::httpd

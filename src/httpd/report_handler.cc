@@ -8,6 +8,7 @@
 
 #include "httpd/apache.h"
 #include "httpd/config.h"
+#include "httpd/explain_handler.h"
 #include "httpd/instance.h"
 #include "report/html.h"
 #include "report/json.h"
@@ -41,6 +42,9 @@ int show_report(request_rec* r) {
     const Instance* const instance = instance_of(r);
     if (instance == nullptr) {
         return DECLINED;
+    }
+    if (asks_for_explanation(r)) {
+        return show_explanation(r);
     }
     const ReportSnapshot snapshot = take_snapshot(
         instance->table, monotonic_now(), std::chrono::system_clock::now(), chains_of(r->server));

@@ -51,6 +51,9 @@ private:
 // redirect.  nullptr: the module is not in use.
 RequestState* state_of(const request_rec* r);
 
+// The field, and the note, in which a client that may see it is told what was decided.
+constexpr const char* trace_field = "Backhand-Trace";
+
 // The state that `r` itself has: it is a client's request, and not one that httpd made for it.
 inline RequestState* own_state_of(const request_rec* r) {
     return static_cast<RequestState*>(ap_get_module_config(r->request_config, &backhand_module));

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "forward/peer_socket.h"
 #include "httpd/apache.h"
+#include "httpd/request_state.h"
 
 namespace backhand::httpd {
 
@@ -187,6 +188,9 @@ void ResponseRelay::adopt_head() {
     }
     r_->headers_out = apr_table_overlay(r_->pool, own, fields_);
     apr_table_clear(r_->err_headers_out);
+    if (const char* const trace = apr_table_get(r_->notes, trace_field)) {
+        apr_table_setn(r_->err_headers_out, trace_field, trace);
+    }
     r_->status = status_;
     r_->status_line = status_line_;
     set_content_type();

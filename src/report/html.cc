@@ -44,7 +44,7 @@ th { font-weight: 600; } thead th { background: var(--band); }
 .number { text-align: right; } td.services { white-space: normal; min-width: 12rem; }
 tr.self th { box-shadow: inset 3px 0 var(--link); }
 .groups { display: flex; flex-wrap: wrap; gap: 2rem; }
-.ok { color: var(--good); } .silent, .ejected, .unproven { color: var(--bad); } .leaving { color: var(--warn); }
+.ok { color: var(--good); } .silent, .ejected, .unhealthy, .unproven { color: var(--bad); } .leaving { color: var(--warn); }
 .muted, .muted th { color: var(--muted); } .muted th, .counters th { font-weight: 400; }
 dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.2rem; } footer { margin-top: 2.5rem; }
 </style>
@@ -136,7 +136,7 @@ struct ColumnGroup {
     std::span<const Column> columns;
 };
 
-constexpr std::array<Column, 6> request_columns = {{
+constexpr std::array<Column, 8> request_columns = {{
     {"serving", "requests it answers itself at this moment",
      [](const ServerRow& row) { return number(row.view.serving); }},
     {"forwarding", "requests it has passed on to a peer at this moment",
@@ -147,6 +147,14 @@ constexpr std::array<Column, 6> request_columns = {{
      [](const ServerRow& row) { return number(row.view.in_flight); }},
     {"forwarded", "numbacked: requests it had peers answer, since its start",
      [](const ServerRow& row) { return number(row.view.load.forwarded_total); }},
+    {"our latency", "how long requests took that this server sent it: a peak that fades",
+     [](const ServerRow& row) {
+         const ServerView& view = row.view;
+         return latency_text(
+             static_cast<std::uint32_t>(view.own_latency_us * share_left(view.own_latency_age_ms)));
+     }},
+    {"failed", "of the requests this server sent it, so many in a row failed",
+     [](const ServerRow& row) { return number(row.failed_attempts_in_a_row); }},
     {"pooled", "idle connections to it that are kept for the next request",
      [](const ServerRow& row) { return number(row.pooled_connections); }},
 }};
@@ -312,7 +320,8 @@ void add_legend(std::string& page) {
         "<dt>age</dt><dd>mtime: how long ago anything was heard of it</dd>\n"
         "<dt>state</dt><dd>ok; silent: nothing heard for " +
         age_text(silence_max) +
-        "; ejected: connections to it failed, so it is left alone for a while; leaving: it is "
+        "; ejected: connections to it failed, so it is left alone for a while; unhealthy: too many "
+        "requests forwarded to it in a row failed, so byHealth leaves it out; leaving: it is "
         "going away; unproven: it has not shown yet that it holds the cluster's key; with a "
         "question "
         "mark: it announced numbers that cannot be true, which were cut</dd>\n";

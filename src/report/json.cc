@@ -2,6 +2,8 @@
 // `backhand status` of other versions read them, so fields are added and never renamed.
 #include "report/json.h"
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "cluster/report_fields.h"
@@ -49,6 +51,9 @@ Json server_json(const ServerRow& row) {
         {"ejected", row.ejected},
         {"failures_in_a_row", row.failures_in_a_row},
         {"pooled_connections", row.pooled_connections},
+        {"unhealthy", view.unhealthy},
+        {"failed_attempts_in_a_row", row.failed_attempts_in_a_row},
+        {"own_latency_us", std::llround(view.own_latency_us * share_left(view.own_latency_age_ms))},
     });
     return server;
 }

@@ -42,6 +42,8 @@ std::string_view to_string(ServerState state) {
             return "ejected";
         case ServerState::leaving:
             return "leaving";
+        case ServerState::unhealthy:
+            return "unhealthy";
         case ServerState::unproven:
             return "unproven";
     }
@@ -58,7 +60,10 @@ ServerState ServerRow::state() const {
     if (!view.proven) {
         return ServerState::unproven;
     }
-    return ejected ? ServerState::ejected : ServerState::ok;
+    if (ejected) {
+        return ServerState::ejected;
+    }
+    return view.unhealthy ? ServerState::unhealthy : ServerState::ok;
 }
 
 const ServerRow* ReportSnapshot::self() const {
@@ -86,8 +91,9 @@ ReportSnapshot take_snapshot(const ClusterTable& table, MonotonicTime now,
             row.view.is_self() ? table.cells().exact().forwarding : report->load.forwarding;
         row.name = report->name_view();
         row.services = split_at_spaces(report->services_view());
-        row.ejected = table.is_ejected(slot_index, now);
+        row.ejected = row.view.ejected;
         row.failures_in_a_row = table.failures_in_a_row(slot_index);
+        row.failed_attempts_in_a_row = table.failed_attempts_in_a_row(slot_index);
         row.pooled_connections = table.pooled_connections(slot_index);
         snapshot.servers.push_back(std::move(row));
     }

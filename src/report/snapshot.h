@@ -23,10 +23,11 @@ namespace backhand {
 
 enum class ServerState {
     ok,
-    silent,    // unheard of for too long: no decision chooses it
-    ejected,   // connections to it failed: left alone for a while
-    leaving,   // said so itself
-    unproven,  // its contact has not shown that it holds the cluster's key
+    silent,     // unheard of for too long: no decision chooses it
+    ejected,    // connections to it failed: left alone for a while
+    leaving,    // said so itself
+    unhealthy,  // too many requests forwarded to it in a row failed: byHealth leaves it out
+    unproven,   // its contact has not shown that it holds the cluster's key
 };
 
 std::string_view to_string(ServerState state);
@@ -41,6 +42,7 @@ struct ServerRow {
 
     bool ejected = false;
     std::uint32_t failures_in_a_row = 0;
+    std::uint32_t failed_attempts_in_a_row = 0;
     std::uint32_t pooled_connections = 0;
 
     // Where several hold, the one that explains the others: who leaves falls silent, and who is

@@ -281,6 +281,7 @@ bool LazyKnowledge::View::view(std::uint32_t slot_index, std::uint64_t, Monotoni
     Known& self = knowledge_.known_[viewer_];
     view.slot_index = slot_index;
     view.proven = true;
+    view.ejected = false;
     if (slot_index == self_slot) {
         if (!self.has_own) {
             return false;
@@ -307,6 +308,7 @@ bool LazyKnowledge::View::view(std::uint32_t slot_index, std::uint64_t, Monotoni
         view.workers_idle = fresh.workers_idle;
         view.sent_since = observed->sent_since;
         view.in_flight = observed->in_flight;
+        view.ejected = observed->ejected_until > now;
         view.age = elapsed(std::max(heard.at, observed->fresh_at), now);
         return true;
     }

@@ -145,7 +145,7 @@ def test_watch_prints_every_field_that_the_report_has(cluster):
     entry = cluster.servers[0].report()["servers"][1]
     # What the report knows beyond the announcement, and what it puts in another way.
     here = {"slot", "self", "state", "age_ms", "proven", "sent_since", "in_flight", "ejected", "failures_in_a_row",
-            "pooled_connections"}
+            "pooled_connections", "unhealthy", "failed_attempts_in_a_row", "own_latency_us"}
 
     assert line.keys() == (entry.keys() - here) | {"received_at", "from", "size_bytes", "signed", "verified"}
     assert TIMESTAMP.fullmatch(line["received_at"])

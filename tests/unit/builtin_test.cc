@@ -651,9 +651,10 @@ TEST(AnUnknownFunction, IsAnsweredWithTheNamesOfAll) {
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().detail,
               "\"byMagic\" is no candidacy function: expected off or one of auto byHotCold "
-              "byInFlight byInterpretedLoad byWeighted byWindow preferSelf addPrediction addSelf "
-              "byAge byBusyChildren byCost byCPU byLoad byLogWindow byRandom removeSelf byHost "
-              "byPath");
+              "byInFlight byInterpretedLoad byWeighted byWindow preferSelf byHealth byLatency "
+              "bySlowStart bySession HTTPRedirectToIP HTTPRedirectToName addPrediction addSelf "
+              "byAge byBusyChildren byCost byCPU byLoad byLogWindow byRandom removeSelf byHeader "
+              "byHost byPath");
 }
 
 TEST(AutoAsALine, StandsForSixOthers) {

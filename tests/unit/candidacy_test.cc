@@ -1,6 +1,5 @@
 // Scores and margins, what can be asked about a request, and who is told how it ended.
 #include <limits>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,37 +7,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/text.h"
 #include "decide/chain.h"
+#include "decisions.h"
 
 namespace backhand {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-ServerView server(std::uint32_t slot_index) {
-    ServerView view;
-    view.slot_index = slot_index;
-    return view;
-}
-
-CandidacySet set_of_size(std::uint32_t size) {
-    CandidacySet set;
-    set.begin(server(0));
-    for (std::uint32_t slot_index = 1; slot_index < size; ++slot_index) {
-        set.add(server(slot_index));
-    }
-    return set;
-}
-
-std::vector<std::uint32_t> slots_of(const CandidacySet& set) {
-    std::vector<std::uint32_t> slots;
-    for (std::size_t position = 0; position < set.size(); ++position) {
-        slots.push_back(set[position].slot_index);
-    }
-    return slots;
-}
 
 // Orders as many servers as there are scores, which are theirs by slot.
 CandidacySet ordered(const std::vector<double>& scores, double margin) {
@@ -93,35 +69,6 @@ TEST(Scores, AreForgottenWhenTheSetBeginsAnew) {
 
     EXPECT_EQ(set.score(0), std::nullopt);
 }
-
-class FactsOfATest final : public RequestFacts {
-public:
-    std::vector<std::pair<std::string, std::string>> headers;
-    std::map<std::string, std::string> variables;
-
-    std::optional<std::string_view> header(const char* name, std::size_t nth) const override {
-        for (const auto& [key, value] : headers) {
-            if (equal_ignoring_case(key, name) && nth-- == 0) {
-                return value;
-            }
-        }
-        return std::nullopt;
-    }
-
-    std::optional<std::string_view> environment(const char* name) const override {
-        const auto found = variables.find(name);
-        return found == variables.end() ? std::nullopt
-                                        : std::optional<std::string_view>{found->second};
-    }
-
-    IpAddress client() const override { return {}; }
-
-    bool is_tls() const override { return false; }
-
-    std::string_view virtual_host() const override { return "www.example.com"; }
-
-    std::optional<Nanoseconds> location_time() const override { return Nanoseconds{7}; }
-};
 
 // The value of the cookie "id" in these Cookie fields; "(none)" if there is none.
 std::string cookie_in(const std::vector<std::string>& fields) {

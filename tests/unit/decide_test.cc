@@ -236,16 +236,16 @@ TEST(TheCostOfAServer, GrowsWithMemoryAndLoadEvenInAClusterOfOne) {
     loaded.load_permille = 4000;
 
     // Base 2: 2^0 + 2^0, 2^1 + 2^0, 2^0 + 2^(4/8).
-    EXPECT_DOUBLE_EQ(cost_of(idle, 1, 8), 2.0);
-    EXPECT_DOUBLE_EQ(cost_of(full, 1, 8), 3.0);
-    EXPECT_NEAR(cost_of(loaded, 1, 8), 1 + 1.41421356, 1e-6);
+    EXPECT_DOUBLE_EQ(cost_of(idle, 1, 8), 3.0);
+    EXPECT_DOUBLE_EQ(cost_of(full, 1, 8), 4.0);
+    EXPECT_NEAR(cost_of(loaded, 1, 8), 2 + 1.41421356, 1e-6);
 }
 
 TEST(TheCostOfAServer, IsFiniteWhenNothingIsKnownOfIt) {
     LoadReport unknown;
     unknown.cpus_permille = 0;
 
-    EXPECT_DOUBLE_EQ(cost_of(unknown, 0, 0), 3.0);
+    EXPECT_DOUBLE_EQ(cost_of(unknown, 0, 0), 4.0);
 }
 
 TEST(ByInFlight, CountsWhatThisServerSentSinceTheLastReport) {

@@ -105,6 +105,8 @@ TEST_F(ThePage, ShowsTheNumbersOfAServer) {
     peer().view.sent_since = 903;
     peer().view.in_flight = 904;
     peer().view.load.forwarded_total = 905;
+    peer().view.own_latency_us = 4321;
+    peer().failed_attempts_in_a_row = 3;
     peer().pooled_connections = 906;
     peer().view.load.request_rate_millihertz = 90'700;
     peer().view.load.error_rate_millihertz = 1'500;
@@ -130,10 +132,10 @@ TEST_F(ThePage, ShowsTheNumbersOfAServer) {
     const std::string number = "<td class=\"number\">";
     std::string cells = "<td>10.0.0.1:8080</td><td class=\"ok\">ok</td>";
     for (const char* const text :
-         {"120 ms", "901",      "902",     "903",     "904",    "905",   "906",
-          "90.7",   "1.5",      "12.3 ms", "98.7 ms", "0.4 ms", "-",     "908",
-          "909",    "1817",     "910",     "911",     "1.50",   "87.5%", "1.42",
-          "8",      "16.0 GiB", "512 MiB", "10.1%",   "10.2%",  "10.3%"}) {
+         {"120 ms",   "901",     "902",   "903",     "904",     "905",    "4.3 ms", "3",
+          "906",      "90.7",    "1.5",   "12.3 ms", "98.7 ms", "0.4 ms", "-",      "908",
+          "909",      "1817",    "910",   "911",     "1.50",    "87.5%",  "1.42",   "8",
+          "16.0 GiB", "512 MiB", "10.1%", "10.2%",   "10.3%"}) {
         cells += number + text + "</td>";
     }
     EXPECT_THAT(page(), HasSubstr(cells));

@@ -70,6 +70,8 @@ TEST(TheJsonReport, GivesEveryNumberOfAServer) {
     row.ejected = true;
     row.failures_in_a_row = 2;
     row.pooled_connections = 3;
+    row.failed_attempts_in_a_row = 4;
+    row.view.own_latency_us = 27;
     row.view.age = std::chrono::milliseconds{250};
     row.view.serving = 4;
     row.view.workers_idle = 5;
@@ -116,7 +118,8 @@ TEST(TheJsonReport, GivesEveryNumberOfAServer) {
         "latency_proxied_us": 25, "interval_ms": 100, "keepalive_timeout_ms": 5000,
         "leaving": false, "connection_holds_worker": true, "implausible": true, "proven": false,
         "sent_since": 6, "in_flight": 7, "ejected": true, "failures_in_a_row": 2,
-        "pooled_connections": 3})"));
+        "pooled_connections": 3, "unhealthy": false, "failed_attempts_in_a_row": 4,
+        "own_latency_us": 27})"));
 }
 
 TEST(TheJsonReport, ListsASingleSiteAsAListToo) {

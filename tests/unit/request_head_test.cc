@@ -300,10 +300,10 @@ TEST(ARequestHead, DoesNotAddVia) {
 
 TEST(ARequestHead, IsHttp11WhateverTheClientSpoke) {
     RequestHead head = request({{"Host", "example.org"}});
-    head.identity.version = HttpVersion::http_1_0;
+    head.exchange = "version=1.0";
     EXPECT_THAT(text_of(head), StartsWith("GET /a?b HTTP/1.1\r\n"));
 
-    head.identity.version = HttpVersion::http_1_1;
+    head.exchange = "version=1.1";
     EXPECT_THAT(text_of(head), StartsWith("GET /a?b HTTP/1.1\r\n"));
 }
 

@@ -1,0 +1,101 @@
+#include "cluster/own_forwards.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace backhand {
+
+namespace {
+
+constexpr double us_max = 4'000'000'000.0;
+constexpr double mean_weight = 1.0 / 16;
+
+// Wraps after 49 days: differences are taken modulo that.
+std::uint32_t ms_of(MonotonicTime now) {
+    return static_cast<std::uint32_t>(now / 1'000'000);
+}
+
+double us_in(Nanoseconds duration) {
+    return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+}  // namespace
+
+double share_left(std::uint32_t age_ms) {
+    return std::exp(-static_cast<double>(age_ms) /
+                    std::chrono::duration<double, std::milli>(FadingTime::memory).count());
+}
+
+FadingTime::Reading FadingTime::read(MonotonicTime now) const {
+    const std::uint64_t word = word_.load(std::memory_order_relaxed);
+    if (word == 0) {
+        return {};
+    }
+    const std::uint32_t age_ms = ms_of(now) - static_cast<std::uint32_t>(word);
+    // Another processor's clock may be a little ahead.
+    const bool ahead = age_ms > std::numeric_limits<std::uint32_t>::max() / 2;
+    return {.us = static_cast<std::uint32_t>(word >> 32U), .age_ms = ahead ? 0 : age_ms};
+}
+
+void FadingTime::add_peak(Nanoseconds sample, MonotonicTime now) {
+    const std::uint64_t word = word_.load(std::memory_order_relaxed);
+    const Reading before = read(now);
+    const double us = us_in(sample);
+    const double left = share_left(before.age_ms);
+    const bool counts_at_once = before.us == 0 || us >= before.us;
+    replace(word, counts_at_once ? us : us + (before.us - us) * left, now);
+}
+
+void FadingTime::add_mean(Nanoseconds sample, MonotonicTime now) {
+    const std::uint64_t word = word_.load(std::memory_order_relaxed);
+    const Reading before = read(now);
+    const double us = us_in(sample);
+    replace(word, before.us == 0 ? us : before.us + (us - before.us) * mean_weight, now);
+}
+
+void FadingTime::replace(std::uint64_t word, double us, MonotonicTime now) {
+    const auto whole = static_cast<std::uint64_t>(std::clamp(us, 1.0, us_max));
+    word_.compare_exchange_strong(word, whole << 32U | ms_of(now), std::memory_order_relaxed);
+}
+
+bool HealthRecord::failed() {
+    return failures_.fetch_add(1, std::memory_order_relaxed) + 1 >= failures_max;
+}
+
+// Every answer comes here: it must find out by reading that there is nothing to do.
+void HealthRecord::succeeded(MonotonicTime now) {
+    if (failures_.load(std::memory_order_relaxed) != 0) {
+        failures_.store(0, std::memory_order_relaxed);
+    }
+    const std::uint32_t ejections = ejections_.load(std::memory_order_relaxed);
+    if (ejections != 0 &&
+        elapsed(ejected_until_.load(std::memory_order_relaxed), now) >= length_of(ejections)) {
+        ejections_.store(0, std::memory_order_relaxed);
+    }
+}
+
+void HealthRecord::eject(MonotonicTime now) {
+    if (is_ejected(now)) {
+        return;  // requests that failed together eject once
+    }
+    const std::uint32_t ejections = ejections_.fetch_add(1, std::memory_order_relaxed) + 1;
+    failures_.store(0, std::memory_order_relaxed);
+    ejected_until_.store(now + nanoseconds_in(length_of(ejections)), std::memory_order_relaxed);
+}
+
+bool HealthRecord::is_ejected(MonotonicTime now) const {
+    return ejected_until_.load(std::memory_order_relaxed) > now;
+}
+
+void HealthRecord::forget() {
+    ejected_until_.store(0, std::memory_order_relaxed);
+    failures_.store(0, std::memory_order_relaxed);
+    ejections_.store(0, std::memory_order_relaxed);
+}
+
+Nanoseconds HealthRecord::length_of(std::uint32_t ejections) {
+    return ejection_unit * std::min(ejections, ejection_units_max);
+}
+
+}  // namespace backhand
