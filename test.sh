@@ -93,6 +93,7 @@ built_meanwhile() {
 mkdir -p build
 suite "release build" build release
 pytest_suite "structure of the tree" tests/structure
+suite "trust gates of the simulator" build/release/sim_gates
 # The servers wait more than they compute: what is needed next is built meanwhile.
 (build dev && build fuzz) > build/meanwhile.log 2>&1 &
 meanwhile=$!

@@ -23,6 +23,7 @@
 #include "cli/announce_settings.h"
 #include "cli/explain.h"
 #include "cli/plugin.h"
+#include "cli/simulate.h"
 #include "cli/status.h"
 #include "cli/watch.h"
 
@@ -32,6 +33,7 @@ using backhand::AnnounceOptions;
 using backhand::Error;
 using backhand::LogLevel;
 using backhand::Result;
+using backhand::SimulateOptions;
 using backhand::Status;
 using backhand::WatchOptions;
 
@@ -306,6 +308,38 @@ std::function<int()> declare_plugin(CLI::App& command) {
     };
 }
 
+// ---- simulate ----
+
+std::function<int()> declare_simulate(CLI::App& command) {
+    const auto options = std::make_shared<SimulateOptions>();
+    command.add_option("SCENARIO", options->file, "what to simulate: see docs/simulator.md")
+        ->required()
+        ->type_name("FILE");
+    command.add_option("--seed", options->seed, "of the first replication; else the scenario's")
+        ->type_name("N");
+    command.add_option("--replications", options->replications, "with seeds that follow")
+        ->type_name("N");
+    command.add_option("--requests", options->requests, "measured in each replication")
+        ->type_name("N");
+    command.add_option("--jobs", options->jobs, "how many CPUs to use; else all")->type_name("N");
+    command.add_option("--format", options->format, "table, csv or json")
+        ->type_name("FORMAT")
+        ->capture_default_str();
+    command.add_option("--output", options->output, "where to write it; else standard output")
+        ->type_name("FILE");
+    command.add_option("--html", options->html, "write a report with plots, too")
+        ->type_name("FILE");
+    command.add_flag("--quiet", options->quiet, "show no progress");
+    command.add_flag("--check", options->trial, "only read the scenario");
+    command.footer(
+        "The same scenario and seed give the same figures to the last bit.\n\n"
+        "  backhand simulate examples/simulate/old_news.toml --html report.html");
+    return [options] {
+        const Status done = backhand::run_simulate(*options);
+        return done ? 0 : complain(done.error());
+    };
+}
+
 // ---- all commands ----
 
 struct Command {
@@ -315,12 +349,13 @@ struct Command {
     std::function<int()> (*declare)(CLI::App& command);
 };
 
-constexpr std::array<Command, 5> commands = {{
+constexpr std::array<Command, 6> commands = {{
     {"status", "Show what a server knows of its cluster", declare_status},
     {"explain", "Ask a server what it would decide about a request, and why", declare_explain},
     {"watch", "Print what the servers of a cluster announce, as lines of JSON", declare_watch},
     {"announce", "Make a machine without httpd a server of the cluster", declare_announce},
     {"plugin", "Try a plug-in outside httpd", declare_plugin},
+    {"simulate", "Try chains out on a simulated cluster", declare_simulate},
 }};
 
 int run(int argc, char** argv) {

@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 5;
+constexpr std::uint32_t cluster_layout_version = 6;
 
 class ClusterTable final : public ClusterView {
 public:

@@ -16,12 +16,13 @@ ARROWS = {
     "measure": {"base", "cluster"},
     "announce": {"base", "cluster"},
     "decide": {"base", "cluster", "backhand"},
-    "forward": {"base", "cluster", "decide"},
+    "forward": {"base", "cluster", "announce", "decide"},
     "report": {"base", "cluster", "decide"},
     "moderator": {"base", "cluster", "measure", "announce", "decide", "forward", "report"},
     "httpd": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator",
               "backhand"},
-    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator"},
+    "sim": {"base", "cluster", "measure", "decide"},
+    "cli": {"base", "cluster", "measure", "announce", "decide", "forward", "report", "moderator", "sim"},
 }
 
 SOURCES = sorted(path for pattern in ("*.h", "*.cc") for path in SOURCE.rglob(pattern))
