@@ -546,7 +546,8 @@ MonotonicTime Simulation::next_open_arrival() {
         const double wait =
             rate > 0 ? Distribution::exponential_of(1 / rate, arrivals_random_) : 1e18;
         if (changes == never || wait < static_cast<double>(changes - at)) {
-            return at + static_cast<MonotonicTime>(wait);
+            // To the nearest: cutting off would raise the rate where arrivals are close together.
+            return at + static_cast<MonotonicTime>(wait + 0.5);
         }
         at = changes;
     }
