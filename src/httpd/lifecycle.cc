@@ -347,11 +347,13 @@ apr_status_t leave_child(void* data) noexcept {
     return APR_SUCCESS;
 }
 
-// Few: what one child keeps, the others cannot use; the rest goes to the pool.
+// As many as the child can use at the same time.  Measured with 32 clients: with two of them, every
+// third exchange had to open a connection.
 std::size_t cached_connections_per_peer() {
-    int is_threaded = AP_MPMQ_NOT_SUPPORTED;
-    ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    return is_threaded == AP_MPMQ_NOT_SUPPORTED ? 1 : 2;
+    constexpr int cached_max = 64;
+    int threads = 1;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return static_cast<std::size_t>(std::clamp(threads, 1, cached_max));
 }
 
 }  // namespace

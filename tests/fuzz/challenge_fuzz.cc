@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <span>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
