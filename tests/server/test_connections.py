@@ -64,6 +64,8 @@ def test_every_forward_has_its_connection_from_somewhere(cluster):
 
 
 def test_connections_are_given_back_to_the_moderator_and_taken_from_it(cluster):
+    if cluster.mpm == "event":
+        pytest.skip("a child of event keeps as many connections as it has threads, and has nothing to give back")
     first = cluster.servers[0]
     before = first.counters()
 
