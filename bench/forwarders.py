@@ -6,14 +6,14 @@ All have the same backend, an httpd that serves files of 1 KiB and 64 KiB, and w
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
+from launched import Launched
 from lifetime import die_with_the_parent
 from server import ANNOUNCING, Server
-from processes import Timeout, kill_at_once, wait_until
+from processes import kill_at_once, wait_until
 
 import httpd
 
@@ -144,7 +144,7 @@ def nginx(behind):
                        behind)
 
 
-class OtherServer:
+class OtherServer(Launched):
     """A forwarder that is no httpd, from entry to exit: its command, and its configuration's text."""
 
     def __init__(self, configuration, command, behind):
@@ -153,6 +153,7 @@ class OtherServer:
         self.folder = None
         self._configuration = configuration
         self._command = command
+        self._program = command[0]
         self._behind = behind
         self._process = None
 
@@ -177,19 +178,6 @@ class OtherServer:
             kill_at_once(self.pid)
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    @property
-    def pid(self):
-        return self._process.pid
-
-    def accepts(self):
-        """A connection, or None while it does not listen; an error when it has ended instead."""
-        if self._process.poll() is not None:
-            raise Timeout(f"{self._command[0]} did not start, exit status {self._process.returncode}\n{self.diary()}")
-        try:
-            return socket.create_connection((self.address, self.port), timeout=60)
-        except OSError:
-            return None
 
     def diary(self):
         return (self.folder / "output.log").read_text(errors="replace")

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,9 @@ sys.path.insert(0, str(ROOT / "tests" / "server"))
 
 import client  # noqa: E402
 import httpd  # noqa: E402
+from launched import Launched  # noqa: E402
 from lifetime import die_with_the_parent  # noqa: E402
-from processes import Timeout, children_of, family_of, kill_at_once, name_of, wait_until  # noqa: E402
+from processes import children_of, family_of, kill_at_once, name_of, wait_until  # noqa: E402
 
 SITE = "www.backhand.test"
 REPORT = "/backhand.status"
@@ -82,7 +82,7 @@ BackhandStateDir {folder}/state
 SIGNED = "BackhandKey {folder}/key\n"
 
 
-class Server:
+class Server(Launched):
     """One httpd in a temporary folder; `lines` end its configuration.
 
     `command_prefix` is what it runs under, `arguments` follow httpd's own. Servers that shall hear one another
@@ -97,6 +97,7 @@ class Server:
         self.port, free_port = httpd.free_ports(2)
         self.announce_port = announce_port or free_port
         self._lines = lines
+        self._program = "httpd"
         self._command_prefix = command_prefix
         self._arguments = arguments
         self._process = None
@@ -149,10 +150,6 @@ class Server:
                                      module=httpd.MODULE, modules=httpd.HTTPD_MODULES,
                                      group=self.group, announce_port=self.announce_port)))
 
-    @property
-    def pid(self):
-        return self._process.pid
-
     def inside(self):
         """Where the server runs, and its clients: this machine, as client.fetch() asks."""
         return contextlib.nullcontext()
@@ -166,15 +163,6 @@ class Server:
         """Asks it to stop and waits until the process itself has."""
         self._process.terminate()
         self._process.wait(timeout=limit_s)
-
-    def accepts(self):
-        """A connection, or None while it does not listen; an error when it has ended instead."""
-        if self._process.poll() is not None:
-            raise Timeout(f"httpd did not start, exit status {self._process.returncode}\n{self.diary()}")
-        try:
-            return socket.create_connection((self.address, self.port), timeout=60)
-        except OSError:
-            return None
 
     def report(self):
         """What the module's report page says."""

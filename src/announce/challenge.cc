@@ -1,7 +1,6 @@
 #include "announce/challenge.h"
 
 #include <algorithm>
-#include <span>
 
 #include <sys/random.h>
 
@@ -19,10 +18,6 @@ std::string_view take_word(std::string_view& text) {
     const std::string_view word = text.substr(0, text.find(' '));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
     return word;
-}
-
-std::span<const std::uint8_t> bytes_of(const std::string& text) {
-    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
 std::string question_message(const Nonce& nonce, const Endpoint& contact) {

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <new>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <openssl/crypto.h>
@@ -13,6 +12,7 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include "base/system_error.h"
 #include "base/trusted_file.h"
 #include "base/unique_fd.h"
 
@@ -200,7 +200,7 @@ Status KeyRing::Secret::read(int file) {
             break;
         }
         if (count < 0 && errno != EINTR) {
-            return Error{Error::Kind::system, name + ": " + std::generic_category().message(errno)};
+            return last_system_error(name);
         }
         size += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
     }

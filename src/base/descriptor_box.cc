@@ -1,12 +1,12 @@
 #include "base/descriptor_box.h"
 
-#include <cerrno>
 #include <cstring>
 #include <string>
-#include <system_error>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+#include "base/system_error.h"
 
 namespace backhand {
 
@@ -17,16 +17,12 @@ union ControlSpace {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-Error failure(const std::string& what) {
-    return {Error::Kind::system, what + ": " + std::generic_category().message(errno)};
-}
-
 }  // namespace
 
 Result<DescriptorBox> DescriptorBox::make() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
-        return failure("cannot make a socket");
+        return last_system_error("cannot make a socket");
     }
     return DescriptorBox{UniqueFd{ends[0]}, UniqueFd{ends[1]}};
 }
@@ -46,7 +42,7 @@ Status DescriptorBox::put(const UniqueFd& file, std::uint32_t number) const {
     const int fd = file.get();
     std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
     const ssize_t sent = ::sendmsg(lid_.get(), &message, MSG_NOSIGNAL);
-    return sent == sizeof number ? Status{Done{}} : failure("cannot pass the file on");
+    return sent == sizeof number ? Status{Done{}} : last_system_error("cannot pass the file on");
 }
 
 std::optional<DescriptorBox::Content> DescriptorBox::receive(int flags) const {

@@ -3,13 +3,14 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/system_error.h"
 
 namespace backhand {
 
@@ -31,8 +32,7 @@ std::string subject(const std::string& asked, const std::string& path) {
 }
 
 Error failure(const std::string& asked, const std::string& path) {
-    return {Error::Kind::system,
-            subject(asked, path) + ": " + std::generic_category().message(errno)};
+    return last_system_error(subject(asked, path));
 }
 
 Error refusal(const std::string& asked, const std::string& path, const std::string& what) {

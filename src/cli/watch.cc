@@ -8,7 +8,6 @@
 #include <ctime>
 #include <limits>
 #include <string_view>
-#include <system_error>
 
 #include <nlohmann/json.hpp>
 #include <poll.h>
@@ -20,6 +19,7 @@
 #include "announce/inbox.h"
 #include "announce/socket.h"
 #include "base/clock.h"
+#include "base/system_error.h"
 #include "base/unique_fd.h"
 #include "cli/arguments.h"
 #include "cluster/counters.h"
@@ -74,10 +74,6 @@ void add_announcement(const OverheardAnnouncement& announcement, bool verified, 
 
 // ---- the listener ----
 
-Error failure(const std::string& what) {
-    return {Error::Kind::system, what + ": " + std::generic_category().message(errno)};
-}
-
 // What is sent to a single address reaches one socket of a host only, the one opened last: watching
 // would make the host's own httpd deaf.  So nobody may be listening there.
 Status check_nobody_goes_deaf(const Destination& destination) {
@@ -118,7 +114,7 @@ public:
         }
         while (!ended_) {
             if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) {
-                return failure("cannot wait for announcements");
+                return last_system_error("cannot wait for announcements");
             }
             // The second: nobody reads any more.
             ended_ = events[0].revents != 0 || events[1].revents != 0;
@@ -172,7 +168,7 @@ private:
             } else if (errno == EPIPE) {
                 ended_ = true;
             } else if (errno != EINTR && errno != EAGAIN) {
-                return failure("cannot write to standard output");
+                return last_system_error("cannot write to standard output");
             }
         }
         return Done{};
@@ -260,7 +256,7 @@ Status run_watch(const WatchSettings& settings) {
     }
     UniqueFd signals = await_signals();
     if (!signals) {
-        return failure("cannot wait for signals");
+        return last_system_error("cannot wait for signals");
     }
     return Watch{settings, std::move(*receivers), std::move(signals)}.run();
 }

@@ -173,6 +173,16 @@ struct ClusterTable::Layout {
     std::size_t end;
 };
 
+ClusterTable::ClusterTable(Header* header) : header_(header) {
+    const Layout layout{size()};
+    auto* const base = reinterpret_cast<std::byte*>(header);
+    cells_ = reinterpret_cast<ChildCell*>(base + layout.cells);
+    directory_ = reinterpret_cast<DirectoryEntry*>(base + layout.directory);
+    glances_ = reinterpret_cast<Glance*>(base + layout.glances);
+    exchanges_ = reinterpret_cast<ExchangeNumbers*>(base + layout.exchanges);
+    slots_ = reinterpret_cast<Slot*>(base + layout.slots);
+}
+
 std::size_t ClusterTable::bytes_needed(Size size) {
     return Layout{size}.end;
 }
@@ -213,10 +223,7 @@ Counters& ClusterTable::counters() const {
 }
 
 ChildCells ClusterTable::cells() const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.cells;
-    return {{reinterpret_cast<ChildCell*>(base), header_->cells_max},
-            header_->cells_used,
-            header_->in_flight};
+    return {{cells_, header_->cells_max}, header_->cells_used, header_->in_flight};
 }
 
 void ClusterTable::child_stops(MonotonicTime now) const {
@@ -240,13 +247,11 @@ LocationTimes& ClusterTable::locations() const {
 }
 
 std::span<ClusterTable::DirectoryEntry> ClusterTable::directory() const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.directory;
-    return {reinterpret_cast<DirectoryEntry*>(base), header_->slots_max};
+    return {directory_, header_->slots_max};
 }
 
 ClusterTable::Glance& ClusterTable::glance_at(std::uint32_t slot_index) const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.glances;
-    return reinterpret_cast<Glance*>(base)[slot_index];
+    return glances_[slot_index];
 }
 
 // Another server, or another start of the same one: what we observed of it is void.
@@ -264,8 +269,7 @@ void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_i
 }
 
 ClusterTable::Slot& ClusterTable::slot(std::uint32_t slot_index) const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.slots;
-    return reinterpret_cast<Slot*>(base)[slot_index];
+    return slots_[slot_index];
 }
 
 // A predecessor sees the new epoch within a few milliseconds.  One that does not is stopped or
@@ -539,8 +543,7 @@ std::optional<std::uint32_t> ClusterTable::find_live_member(const IpAddress& add
 }
 
 ExchangeNumbers& ClusterTable::exchange_numbers(std::uint32_t slot_index) const {
-    auto* const base = reinterpret_cast<std::byte*>(header_) + Layout{size()}.exchanges;
-    return reinterpret_cast<ExchangeNumbers*>(base)[slot_index];
+    return exchanges_[slot_index];
 }
 
 void ClusterTable::forward_began(std::uint32_t slot_index) const {

@@ -201,7 +201,7 @@ private:
     struct Slot;
     struct Layout;
 
-    explicit ClusterTable(Header* header) : header_(header) {}
+    explicit ClusterTable(Header* header);
 
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
@@ -217,6 +217,13 @@ private:
                                MonotonicTime now) const;
 
     Header* header_;
+
+    // Where the regions behind it begin: each decision asks hundreds of times.
+    ChildCell* cells_;
+    DirectoryEntry* directory_;
+    Glance* glances_;
+    ExchangeNumbers* exchanges_;
+    Slot* slots_;
 };
 
 }  // namespace backhand

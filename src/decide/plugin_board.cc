@@ -1,14 +1,14 @@
 #include "decide/plugin_board.h"
 
-#include <cerrno>
 #include <climits>
-#include <system_error>
 #include <utility>
 
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/system_error.h"
 
 namespace backhand {
 
@@ -55,8 +55,7 @@ Result<PluginBoard> PluginBoard::make(std::size_t lines, std::size_t files) {
     void* const memory =
         ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        return Error{Error::Kind::system,
-                     "no shared memory for plug-ins: " + std::generic_category().message(errno)};
+        return last_system_error("no shared memory for plug-ins");
     }
     return PluginBoard{memory, bytes, lines};
 }

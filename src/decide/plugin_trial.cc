@@ -1,13 +1,14 @@
 #include "decide/plugin_trial.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -17,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/hex.h"
+#include "base/system_error.h"
 #include "base/text.h"
 #include "base/trusted_file.h"
 #include "decide/plugin_rehearsal.h"
@@ -35,38 +38,7 @@ constexpr std::size_t said_bytes_max = 1U << 20U;
 constexpr int status_good = 0;
 constexpr int status_bad = 1;
 
-Error failure(const std::string& what) {
-    return {Error::Kind::system, what + ": " + std::generic_category().message(errno)};
-}
-
-std::string to_hex(const FileIdentity& identity) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    unsigned char bytes[sizeof identity];
-    std::memcpy(bytes, &identity, sizeof identity);
-    std::string text;
-    for (const unsigned char byte : bytes) {
-        text += digits[byte >> 4U];
-        text += digits[byte & 15U];
-    }
-    return text;
-}
-
-std::optional<FileIdentity> identity_from(std::string_view hex) {
-    FileIdentity identity;
-    unsigned char bytes[sizeof identity];
-    if (hex.size() != 2 * sizeof bytes) {
-        return std::nullopt;
-    }
-    const auto value = [](char digit) {
-        return static_cast<unsigned>(digit <= '9' ? digit - '0' : digit - 'a' + 10);
-    };
-    for (std::size_t index = 0; index < sizeof bytes; ++index) {
-        bytes[index] =
-            static_cast<unsigned char>(value(hex[2 * index]) << 4U | value(hex[2 * index + 1]));
-    }
-    std::memcpy(&identity, bytes, sizeof identity);
-    return identity;
-}
+using IdentityBytes = std::array<std::uint8_t, sizeof(FileIdentity)>;
 
 // ---- in the process of the trial ----
 
@@ -106,9 +78,9 @@ private:
         struct stat entry {};
 
         if (::fstat(file->get(), &entry) != 0) {
-            return failure(task_.file).detail;
+            return last_system_error(task_.file).detail;
         }
-        say(line_identity, to_hex(FileIdentity::of(entry)));
+        say(line_identity, hex(std::bit_cast<IdentityBytes>(FileIdentity::of(entry))));
         for (std::size_t index = 0; index < task_.lines.size(); ++index) {
             say(line_number, std::to_string(index));
             if (std::string trouble = try_line(*file, task_.lines[index]); !trouble.empty()) {
@@ -170,13 +142,13 @@ private:
 Result<PluginTrial> PluginTrial::start(const Task& task) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-        return failure("cannot try " + task.file);
+        return last_system_error("cannot try " + task.file);
     }
     UniqueFd reader{ends[0]};
     UniqueFd writer{ends[1]};
     const pid_t pid = ::fork();
     if (pid < 0) {
-        return failure("cannot try " + task.file);
+        return last_system_error("cannot try " + task.file);
     }
     if (pid == 0) {
         reader.reset();
@@ -252,7 +224,9 @@ PluginTrial::Verdict PluginTrial::conclude(int status) const {
         const std::string text = said_.substr(begin + 1, end - begin - 1);
         switch (said_[begin]) {
             case line_identity:
-                verdict.identity = identity_from(text);
+                if (const auto bytes = from_hex<sizeof(FileIdentity)>(text)) {
+                    verdict.identity = std::bit_cast<FileIdentity>(*bytes);
+                }
                 break;
             case line_number:
                 verdict.line = parse_number<std::size_t>(text);

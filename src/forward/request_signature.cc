@@ -1,7 +1,5 @@
 #include "forward/request_signature.h"
 
-#include <span>
-
 #include "base/hex.h"
 #include "base/text.h"
 #include "forward/parameters.h"
@@ -11,10 +9,6 @@ namespace backhand {
 namespace {
 
 constexpr std::string_view before_tag = ";tag=";
-
-std::span<const std::uint8_t> bytes_of(const std::string& text) {
-    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
 
 // None of the parts can hold a line feed: they have been on a request line or in a field.
 std::string message_of(const SignedRequest& request, std::string_view unsigned_value) {

@@ -108,8 +108,6 @@ private:
     const MonotonicTime began_at_ = monotonic_now();
     RequestHead head_;
     std::string head_text_;  // as request_head_text
-    std::string_view host_;
-    std::string own_contact_;
     int body_status_ = OK;
     ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
 };
@@ -216,8 +214,7 @@ bool Exchange::describe_request() {
     head_.proxied = proxied_value(identity);
     head_.exchange = exchange_value(identity);
     if (state_.instance->settings().via) {
-        own_contact_ = state_.instance->self.load.contact.to_string();
-        head_.via = own_contact_;
+        head_.via = state_.instance->own_contact;
     }
     head_.upgrade = text_of(apr_table_get(r_->headers_in, "Upgrade"));
     if (body_.present()) {
@@ -230,7 +227,6 @@ bool Exchange::describe_request() {
         return false;
     }
     head_text_ = std::move(*text);
-    host_ = *head_.host();
     return true;
 }
 
@@ -272,7 +268,7 @@ std::string Exchange::head_for(const ServerView& peer) const {
         const SignedRequest request{
             .method = head_.method,
             .target = head_.target,
-            .host = host_,
+            .host = *head_.host(),  // request_head_text() has found it
             .proxied = head_.proxied,
             .exchange = head_.exchange,
             .destination = peer.load.contact,

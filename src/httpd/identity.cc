@@ -112,10 +112,6 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     state.instance->table.counters().add(Counter::proxied_accepted);
 }
 
-}  // namespace
-
-namespace {
-
 int send_back(RequestState& state, const char* why) {
     state.instance->table.counters().add(Counter::proxied_declined);
     state.declined = why;

@@ -90,6 +90,7 @@ public:
 
     // Set in post_config.
     ServerReport self;
+    std::string own_contact;  // self.load.contact as text
     std::vector<std::string> services;
     ResponseFilters response_filters;
     // With no more requests than this in progress, none is forwarded: no chain of the configuration

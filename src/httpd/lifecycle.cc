@@ -124,6 +124,7 @@ void fill_self(Instance& instance, const Endpoint& contact) {
     instance.self.set_name(host_name());
     LoadReport& load = instance.self.load;
     load.contact = contact;
+    instance.own_contact = contact.to_string();
     load.interval_ms = static_cast<std::uint32_t>(instance.settings().interval.count());
     load.keepalive_timeout_ms =
         server.keep_alive != 0

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/system_error.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 
@@ -103,10 +104,6 @@ std::string file_text(const std::string& cpu_model, std::uint32_t value) {
     return text;
 }
 
-Error system_error(const std::string& what) {
-    return {Error::Kind::system, what + ": " + std::generic_category().message(errno)};
-}
-
 }  // namespace
 
 std::uint32_t measure_arriba(Nanoseconds cpu_time, const std::stop_token& stop) {
@@ -176,7 +173,7 @@ Status save_arriba(const std::string& path, const std::string& cpu_model, std::u
     std::string temporary = path + ".XXXXXX";
     UniqueFd file{::mkostemp(temporary.data(), O_CLOEXEC)};
     if (!file) {
-        return system_error(temporary);
+        return last_system_error(temporary);
     }
     // No fsync: a file that a power failure emptied is ignored, and the speed measured again.
     const ssize_t written = ::write(file.get(), text.data(), text.size());
@@ -186,7 +183,7 @@ Status save_arriba(const std::string& path, const std::string& cpu_model, std::u
     } else if (std::rename(temporary.c_str(), path.c_str()) == 0) {
         return Done{};
     }
-    const Error error = system_error(path);
+    const Error error = last_system_error(path);
     ::unlink(temporary.c_str());
     return error;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/html_text.h"
 #include "sim/output.h"
 
 namespace backhand::sim {
@@ -30,29 +31,6 @@ svg { font: 11px system-ui, sans-serif } svg .grid { stroke: #ddd } svg .axis { 
 .legend { columns: 3; list-style: none; padding: 0; margin: 1em 0 } .legend i { display: inline-block; width: 1.6em; height: .35em; vertical-align: middle; margin-right: .5em }
 </style>
 )";
-
-std::string escaped(const std::string& text) {
-    std::string result;
-    for (const char letter : text) {
-        switch (letter) {
-            case '<':
-                result += "&lt;";
-                break;
-            case '>':
-                result += "&gt;";
-                break;
-            case '&':
-                result += "&amp;";
-                break;
-            case '"':
-                result += "&quot;";
-                break;
-            default:
-                result += letter;
-        }
-    }
-    return result;
-}
 
 std::string number(double value, int digits = 1) {
     std::array<char, 48> buffer{};

@@ -5,34 +5,21 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "announce/challenge.h"
+#include "known_keys.h"
 
 namespace {
 
 using backhand::Challenged;
 using backhand::Endpoint;
-using backhand::KeyRing;
+using backhand::keys;
 using backhand::Nonce;
-
-void require(bool condition) {
-    if (!condition) {
-        std::abort();
-    }
-}
-
-const KeyRing& keys() {
-    static const auto ring =
-        KeyRing::from_secrets({"a secret that everyone may know"
-                               " because it guards nothing"});
-    require(static_cast<bool>(ring));
-    return *ring;
-}
+using backhand::require;
 
 constexpr Nonce nonce = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 constexpr std::string_view nonce_text = "000102030405060708090a0b0c0d0e0f";

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,29 +13,18 @@
 #include "announce/datagram.h"
 #include "base/text.h"
 #include "cluster/report_fields.h"
+#include "known_keys.h"
 
 namespace {
 
 using backhand::Counter;
 using backhand::KeyRing;
+using backhand::keys;
 using backhand::LoadReport;
+using backhand::require;
 using backhand::ServerReport;
 
 using Bytes = std::vector<std::uint8_t>;
-
-void require(bool condition) {
-    if (!condition) {
-        std::abort();
-    }
-}
-
-const KeyRing& keys() {
-    static const auto ring =
-        KeyRing::from_secrets({"a secret that everyone may know"
-                               " because it guards nothing"});
-    require(static_cast<bool>(ring));
-    return *ring;
-}
 
 bool is_ascii(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char letter) { return letter >= ' '; });

@@ -8,27 +8,22 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "forward/http1.h"
+#include "fuzzing.h"
 
 namespace {
 
 using backhand::ChunkedDecoder;
 using backhand::HeaderField;
 using backhand::HeadState;
+using backhand::require;
 using backhand::ResponseFraming;
 using backhand::ResponseHead;
 using backhand::Result;
-
-void require(bool condition) {
-    if (!condition) {
-        std::abort();
-    }
-}
 
 enum class Outcome { complete, incomplete, malformed };
 

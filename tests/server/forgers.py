@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 
 import wire
+from background import Background
 from client import fetch, new_token
 from processes import name_of, wait_until
 from wire import Answer, Key, Sender, new_secret
@@ -90,25 +91,16 @@ def _moment_of(line):
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
-class Watcher:
+class Watcher(Background):
     """Reads one server's report over and over, and fails when news of a peer ever go back."""
 
     def __init__(self, viewer, never_ok=()):
+        super().__init__()
         self.wrong = []
         self.reports = 0
         self._viewer = viewer
         self._never_ok = {server.contact for server in never_ok}
         self._newest = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self._thread.join()
 
     def wait_for(self, more):
         goal = self.reports + more
@@ -133,23 +125,14 @@ class Watcher:
 # ---- who speaks ----
 
 
-class Replayer:
+class Replayer(Background):
     """Sends recorded announcements over and over until the block ends."""
 
     def __init__(self, cluster, recorded):
+        super().__init__()
         self.rounds = 0
         self._cluster = cluster
         self._recorded = recorded
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self._thread.join()
 
     def wait_for(self, more):
         goal = self.rounds + more
@@ -164,24 +147,15 @@ class Replayer:
                 self.rounds += 1
 
 
-class Announcer:
+class Announcer(Background):
     """Announces reports, ten times a second each, until the block ends."""
 
     def __init__(self, cluster, reports, key=KEY, source=FORGER):
+        super().__init__()
         self._cluster = cluster
         self._bodies = [wire.cbor(report) for report in reports]
         self._key = key
         self._source = source
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self):
         measurement = 0

@@ -5,13 +5,14 @@ import threading
 import time
 
 import client
+from background import Background
 from processes import wait_until
 
 # What a request may cost the test at most; far beyond what any request needs.
 LIMIT_S = 60.0
 
 
-class Hammer:
+class Hammer(Background):
     """Sends requests to the servers in turn from several threads until the block ends.
 
         with Hammer([first], {"/small.html": body}) as clients:
@@ -24,24 +25,13 @@ class Hammer:
     """
 
     def __init__(self, servers, expected, threads=6, pause_s=0.002):
+        super().__init__(threads)
         self.failures = []
         self._turns = itertools.cycle([(server, target) for server in servers for target in expected])
         self._expected = expected
         self._pause_s = pause_s
         self._lock = threading.Lock()
         self._answered = 0
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
 
     @property
     def answered(self):

@@ -9,7 +9,6 @@ import shutil
 import signal
 import struct
 import subprocess
-import threading
 import time
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 import client
 import httpd
 from all_mpms import ONLOOKER, SLOW_LOCATIONS, SLOW_PAGE, SPREAD, at_once, cluster_of_all_mpms, start_all, wait_for_news
+from background import Background
 from client import Connection, fetch, new_token, request
 from gates import Gate, Waiting
 from hammer import Hammer
@@ -78,27 +78,18 @@ def assert_nothing_is_in_progress(cluster):
         assert [entry["in_flight"] for entry in report] == [0] * len(cluster.servers)
 
 
-class Watch:
+class Watch(Background):
     """Looks at one server's report again and again and keeps every state it shows of the others.
 
     `faults` are news that went backwards.
     """
 
     def __init__(self, viewer):
+        super().__init__()
         self.faults = []
         self._viewer = viewer
         self._states = {}
         self._newest = {}
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ending.set()
-        self._thread.join()
 
     def states_of(self, server):
         """All states it has been in."""
@@ -109,7 +100,7 @@ class Watch:
         return self._states.get(server.contact, {}).get(state)
 
     def _run(self):
-        while not self._ending.is_set():
+        while not self._stopping.is_set():
             for entry in self._viewer.report()["servers"]:
                 self._look_at(entry)
             time.sleep(0.01)

@@ -6,11 +6,11 @@ Keys that could be known to others are refused, and a key is changed while clien
 import os
 import shutil
 import signal
-import threading
 
 import pytest
 
 import wire
+from background import Background
 from client import fetch, new_token
 from forgers import assert_at_most_one_a_second
 from hammer import Hammer
@@ -362,23 +362,14 @@ def test_no_file_that_a_server_writes_has_a_key_in_it(mixed):
 # ---- a key is changed ----
 
 
-class Observer:
+class Observer(Background):
     """Reads the servers' reports over and over, and keeps every state but `ok` that it finds."""
 
     def __init__(self, servers):
+        super().__init__()
         self.found = set()
         self.reports = 0
         self._servers = servers
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self):
         while not self._stopping.is_set():

@@ -4,7 +4,6 @@ Everything is read of the onlooker. Asking a server itself would be one of the r
 """
 
 import os
-import threading
 import time
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 import client
 import httpd
 from all_mpms import SLOW_COST_MS, SLOW_LOCATIONS, SPREAD, at_once, cluster_of_all_mpms, wait_for_news
+from background import Background
 from client import fetch
 from hammer import Hammer
 from httpd import SERVE_HERE
@@ -140,25 +140,16 @@ def rates(cluster):
     return list(zip(seen(cluster, "request_rate_millihertz"), seen(cluster, "error_rate_millihertz")))
 
 
-class Asking:
+class Asking(Background):
     """Asks the servers in turn for what they fail at, until the block ends."""
 
     def __init__(self, servers, target):
+        super().__init__()
         self._servers = servers
         self._target = target
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ending.set()
-        self._thread.join()
 
     def _run(self):
-        while not self._ending.is_set():
+        while not self._stopping.is_set():
             for server in self._servers:
                 fetch(server, self._target)
 
