@@ -143,6 +143,7 @@ Status ResponseRelay::take_head(const ResponseHead& head) {
             news_ = parse_load(field.value);
         } else if (equal_ignoring_case(field.name, declined_field)) {
             declined_ = true;
+            disbelieves_forwarder_ = declined::is_for_forwarder(field.value);
         } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
                    !head.has_token("Connection", field.name)) {
             apr_table_addn(fields_, copy(r_->pool, field.name), copy(r_->pool, field.value));
