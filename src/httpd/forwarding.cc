@@ -235,7 +235,11 @@ bool Exchange::describe_request() {
 
 // The outcome of a response, for the cluster's memory.
 ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int status) {
-    if (response.is_declined() || response.client_gone()) {
+    if (response.is_declined()) {
+        return response.disbelieves_forwarder() ? ForwardOutcome::not_believed
+                                                : ForwardOutcome::unjudged;
+    }
+    if (response.client_gone()) {
         return ForwardOutcome::unjudged;
     }
     switch (attempt) {

@@ -58,7 +58,7 @@ void add_news(request_rec* r, RequestState& state) {
     // mod_ssl refuses what SSLRequireSSL protects, because the connection from the peer is plain.
     // The peer holds the client's TLS connection and serves the request itself.
     if (state.https && tls_was_required(r)) {
-        state.declined = "tls";
+        state.declined = declined::tls.data();
     }
     if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);
