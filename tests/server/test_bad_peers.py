@@ -258,7 +258,7 @@ def test_a_request_that_one_peer_has_failed_is_answered_by_the_next(forwarder, c
     target = f"/peer/once?{name_of(case.target)}"
     counted = Counted(server)
 
-    assert outcome(server, target, "GET") == PASSED_ON
+    assert outcome(server, target, "GET") == PASSED_ON, (counted.since(), server.states())
     counted.wait_for({case.get[1]: 1, "forward_tried_again": 1, "forwarded": 1})
     assert asked(peers, target) == [1, 1]
 
