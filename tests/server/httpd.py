@@ -9,6 +9,7 @@ The servers are stopped by their process ids, and nothing else is ever signalled
 
 import contextlib
 import ctypes
+import gzip
 import json
 import os
 import random
@@ -77,6 +78,10 @@ def make_site(folder):
     site = folder / "site"
     shutil.copytree(HERE / "site", site)
     (site / "htdocs" / "large.bin").write_bytes(random.Random(1).randbytes(5 << 20))
+    page, compressed = site / "htdocs" / "small.html", site / "htdocs" / "precompressed"
+    compressed.mkdir()
+    shutil.copyfile(page, compressed / "page.html")
+    (compressed / "page.html.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
     (site / "gates").mkdir()
     for path in [site, *site.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.suffix == ".cgi" else 0o644)
@@ -93,6 +98,21 @@ def make_certificate(folder):
          "-days", "2", "-subj", f"/CN={client.SITE}", "-keyout", key, "-out", certificate],
         check=True, capture_output=True)
     return certificate, key
+
+
+def tls_site(server, lines, address="*"):
+    """A virtual host for the cluster's TLS port with the same site as the plain one, and more."""
+    cluster = server.cluster
+    return f"""
+<VirtualHost {address}:{cluster.tls_port}>
+ServerName {client.SITE}
+Include {HERE}/conf/site.conf
+SSLEngine On
+SSLCertificateFile {cluster.certificate}
+SSLCertificateKeyFile {cluster.key}
+{lines}
+</VirtualHost>
+"""
 
 
 def write_key_file(path, secret):

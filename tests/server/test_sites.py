@@ -3,7 +3,7 @@
 import pytest
 
 import client
-from httpd import FORWARD_ALWAYS, HERE, MPMS, REPORT, Cluster, free_ports
+from httpd import FORWARD_ALWAYS, MPMS, REPORT, Cluster, free_ports, tls_site
 
 OTHER_SITE = "other.backhand.test"
 
@@ -29,13 +29,7 @@ Redirect permanent "/secure" "https://{client.SITE}:{cluster.tls_port}/secure"
 Redirect permanent "/common" "https://{client.SITE}:{cluster.tls_port}/common"
 {FOR_TLS_CLIENTS}
 """
-        server.tail_lines = f"""
-<VirtualHost {server.address}:{cluster.tls_port}>
-ServerName {client.SITE}
-Include {HERE}/conf/site.conf
-SSLEngine On
-SSLCertificateFile {cluster.certificate}
-SSLCertificateKeyFile {cluster.key}
+        server.tail_lines = tls_site(server, f"""
 <Location "/">
 {chain}
 </Location>
@@ -55,7 +49,7 @@ Alias "/over-tls-or-a-page" "{cluster.site}/htdocs"
 RewriteCond %{{HTTPS}} !=on
 RewriteRule "^/shared/(.*)$" "https://%{{HTTP_HOST}}/shared/$1" [R=301,L]
 Alias "/shared" "{cluster.site}/htdocs"
-</VirtualHost>
+""", server.address) + f"""
 <VirtualHost *:{cluster.port}>
 ServerName {OTHER_SITE}
 DocumentRoot "{cluster.site}/htdocs"
