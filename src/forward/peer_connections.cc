@@ -118,9 +118,13 @@ UniqueFd PeerConnections::take_pooled(const ServerView& peer) {
         pool_socket_.reset();
         return UniqueFd{};
     }
-    const bool usable = (*answer)->message.contact == peer.load.contact && (*answer)->connection &&
-                        is_quiet((*answer)->connection.get());
-    return usable ? std::move((*answer)->connection) : UniqueFd{};
+    UniqueFd& connection = (*answer)->connection;
+    if ((*answer)->message.contact != peer.load.contact || !connection ||
+        !is_quiet(connection.get())) {
+        return UniqueFd{};
+    }
+    let_reads_wait(connection.get());
+    return std::move(connection);
 }
 
 void PeerConnections::give_to_pool(const ServerView& peer, UniqueFd socket) {
