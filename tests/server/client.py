@@ -70,9 +70,9 @@ def chunked(*parts):
 
 
 class Connection:
-    """One connection to a server; `source` binds the client's own address."""
+    """One connection to a server; `source` binds the client's own address, `certificate` is (certificate, key)."""
 
-    def __init__(self, address, port, source=None, tls_name=None, limit_s=LIMIT_S):
+    def __init__(self, address, port, source=None, tls_name=None, limit_s=LIMIT_S, certificate=None):
         self._socket = socket.create_connection(
             (address, port), timeout=limit_s, source_address=(source, 0) if source else None
         )
@@ -81,6 +81,8 @@ class Connection:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+            if certificate:
+                context.load_cert_chain(*certificate)
             self._socket = context.wrap_socket(self._socket, server_hostname=tls_name)
         self._incoming = self._socket.makefile("rb")
 
