@@ -105,17 +105,24 @@ class Connection:
 
     def response(self, method="GET"):
         """The next final response; interim ones before it are kept with it."""
+        head = self.head()
+        if method != "HEAD" and head.status not in (204, 304):
+            head.body, head.framing = self._body(head)
+        return head
+
+    def head(self):
+        """The head of the next final response, without its body."""
         interim = []
         while True:
             status_line = self._line()
             fields = self._fields()
             if not status_line.split()[1].startswith("1"):
-                break
+                return Response(status_line, fields, b"", "none", interim)
             interim.append(status_line)
-        head = Response(status_line, fields, b"", "none", interim)
-        if method != "HEAD" and head.status not in (204, 304):
-            head.body, head.framing = self._body(head)
-        return head
+
+    def take(self, buffer):
+        """Fills a buffer with what follows a head; returns how much of it was filled."""
+        return self._incoming.readinto(buffer)
 
     def interim(self):
         """The status line of one interim response."""

@@ -85,12 +85,14 @@ class Exchange:
             self.send(CONTINUE)
         if not self.field("Transfer-Encoding"):
             return self.read(int(self.field("Content-Length") or 0))
-        body = b""
+        return b"".join(self.chunks())
+
+    def chunks(self):
+        """The chunks of a body, one after the other."""
         while size := int(self._incoming.readline(), 16):
-            body += self.read(size)
+            yield self.read(size)
             self._incoming.readline()
         self._incoming.readline()
-        return body
 
     def send(self, data):
         self._socket.sendall(data)
@@ -239,10 +241,10 @@ def say(data, then=Exchange.hold):
 
 
 @contextlib.contextmanager
-def two_peers(mpm, behaviours, *lines, **settings):
+def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, **settings):
     """A server that prefers either of two raw peers, and these; `lines` are of its configuration."""
     with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(mpm, size=1, chain=PREFER_PEERS, site_lines=HERE_TOO,
+        cluster = stack.enter_context(Cluster(mpm, size=1, chain=PREFER_PEERS, site_lines=site_lines,
                                               server_lines="\n".join(lines), **settings))
         peers = [stack.enter_context(RawPeer(address, cluster.port, behaviours)) for address in (PLAIN, OTHER_PLAIN)]
         for peer in peers:
