@@ -126,7 +126,6 @@ class RawPeer:
         self.address, self.port, self.contact = address, port, f"{address}:{port}"
         self._behaviours = behaviours
         self.exchanges = []
-        self.connections = 0
         self._lock = threading.Lock()
         self._open = set()
         self._listener = None
@@ -176,6 +175,11 @@ class RawPeer:
         with self._lock:
             return [exchange for exchange in self.exchanges if exchange.target == target]
 
+    def forget(self):
+        """Forgets the exchanges so far."""
+        with self._lock:
+            self.exchanges.clear()
+
     def _accept(self, listener):
         with contextlib.suppress(OSError):
             while True:
@@ -183,7 +187,6 @@ class RawPeer:
                 connection.settimeout(LIMIT_S)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
-                    self.connections += 1
                     self._open.add(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
