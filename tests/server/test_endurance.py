@@ -125,8 +125,8 @@ def test_no_descriptor_is_left_open(mpm):
 
         wait_until(lambda: f"no process has more descriptors than before: {left_open()}", lambda: not left_open())
         assert set(before) <= set(children_of(server.pid)), "the same processes"
-        # All kinds of ends have come about.
-        assert {end for _, end in ends} == {200, 413, 502, "cut off", "left"}
+        # All kinds of ends have come about; a machine under load adds others.
+        assert {end for _, end in ends} >= {200, 413, 502, "cut off", "left"}
         counters = server.counters()
         for name in ("forwarded", "forward_reset", "forward_bad_response", "forward_truncated", "forward_declined",
                      "forward_stale_connection", "forward_answered_502", "served_here_after_failure"):
