@@ -69,7 +69,10 @@ def test_a_server_sends_back_what_comes_from_one_it_has_not_heard_of(mpm):
 
         for server in servers:
             counters = server.counters()
-            assert (counters["forwarded"], counters["forward_declined"], counters["proxied_declined"]) == (0, 2, 2)
+            assert counters["forwarded"] == 0
+            # Once may be enough to leave the other alone.
+            assert 1 <= counters["forward_declined"] <= 2
+            assert 1 <= counters["proxied_declined"] <= 2
 
 
 @pytest.mark.parametrize("mpm", ["prefork", "event"])
