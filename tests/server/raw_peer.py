@@ -246,9 +246,6 @@ def say(data, then=Exchange.hold):
 
 # ---- a server and two of them ----
 
-# Each attempt on a connection of its own: none is opened ahead that a peer could drop before it is used.
-ONE_CONNECTION_EACH = "BackhandConnectionPools off"
-
 
 @contextlib.contextmanager
 def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, **settings):

@@ -16,8 +16,8 @@ import pytest
 from client import Connection, request
 from httpd import MPMS
 from processes import wait_until
-from raw_peer import (BAD_GATEWAY, BODY, CONTINUE, CUT, HERE, ONE_CONNECTION_EACH, PASSED_ON, RETRY_ALWAYS,
-                      TIMED_OUT, WELL, Counted, Exchange, asked, assert_connections_end, exchanges_of, name_of, outcome, outcome_on, response,
+from raw_peer import (BAD_GATEWAY, BODY, CONTINUE, CUT, HERE, PASSED_ON, RETRY_ALWAYS, TIMED_OUT, WELL, Counted,
+                      Exchange, asked, assert_connections_end, exchanges_of, name_of, outcome, outcome_on, response,
                       say, two_peers)
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"

@@ -8,8 +8,8 @@ import pytest
 from client import Connection, chunked, request
 from httpd import MPMS
 from processes import wait_until
-from raw_peer import (BAD_GATEWAY, CONTINUE, HERE, ONE_CONNECTION_EACH, PASSED_ON, RETRY_ALWAYS, WELL, Counted,
-                      Exchange, asked, exchanges_of, outcome_on, response, two_peers)
+from raw_peer import (BAD_GATEWAY, CONTINUE, HERE, PASSED_ON, RETRY_ALWAYS, WELL, Counted, Exchange, asked,
+                      exchanges_of, outcome_on, response, two_peers)
 
 # What is read before a peer is engaged.
 HELD_BYTES = 65_536
@@ -90,7 +90,7 @@ BEHAVIOURS = {
 
 @pytest.fixture(scope="module", params=MPMS)
 def forwarder(request):
-    with two_peers(request.param, BEHAVIOURS, RETRY_ALWAYS, ONE_CONNECTION_EACH, "BackhandTimeout response=5s idle=5s") as running:
+    with two_peers(request.param, BEHAVIOURS, RETRY_ALWAYS, "BackhandTimeout response=5s idle=5s") as running:
         yield running
 
 
