@@ -70,7 +70,8 @@ public:
     static std::optional<ClusterTable> attach(void* memory);
 
     Size size() const;
-    Counters& counters() const override;
+
+    Counters& counters() const override { return *counters_; }
 
     // ---- the moderator: one writer at a time ----
 
@@ -193,8 +194,9 @@ public:
     // When one last said so; 0 if none did.
     MonotonicTime child_stopped_at() const;
 
-    LatencyByLoad& latency() const override;
-    LocationTimes& locations() const override;
+    LatencyByLoad& latency() const override { return *latency_; }
+
+    LocationTimes& locations() const override { return *locations_; }
 
 private:
     struct Header;
@@ -219,6 +221,11 @@ private:
                                MonotonicTime now) const;
 
     Header* header_;
+
+    // What of it every request asks for.
+    Counters* counters_;
+    LatencyByLoad* latency_;
+    LocationTimes* locations_;
 
     // Where the regions behind it begin: each decision asks hundreds of times.
     ChildCell* cells_;
