@@ -126,6 +126,7 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> in_flight;
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
+    std::atomic<std::uint32_t> connections_missed;
     std::atomic<std::uint64_t> name_hash;
     FadingTime latency;
 };
@@ -260,6 +261,7 @@ void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_i
     target.boot_id.store(its_boot_id, std::memory_order_relaxed);
     target.failures.store(0, std::memory_order_relaxed);
     target.pooled.store(0, std::memory_order_relaxed);
+    target.connections_missed.store(0, std::memory_order_relaxed);
     glance.fresh.store(0, std::memory_order_relaxed);
 }
 
@@ -687,6 +689,18 @@ std::uint32_t ClusterTable::failures_in_a_row(std::uint32_t slot_index) const {
 
 std::uint32_t ClusterTable::pooled_connections(std::uint32_t slot_index) const {
     return slot(slot_index).pooled.load(std::memory_order_relaxed);
+}
+
+void ClusterTable::connection_missed(std::uint32_t slot_index) const {
+    slot(slot_index).connections_missed.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::uint32_t ClusterTable::take_connections_missed(std::uint32_t slot_index) const {
+    std::atomic<std::uint32_t>& missed = slot(slot_index).connections_missed;
+    // Nearly always none, and then the cache line stays shared.
+    return missed.load(std::memory_order_relaxed) == 0
+               ? 0
+               : missed.exchange(0, std::memory_order_relaxed);
 }
 
 void ClusterTable::set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const {

@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 7;
+constexpr std::uint32_t cluster_layout_version = 8;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -182,6 +182,12 @@ public:
     // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;
     void set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const;
+
+    // A request had to open a connection, because no idle one was at hand.
+    void connection_missed(std::uint32_t slot_index) const;
+
+    // How often that happened since the last call.  One caller: the moderator.
+    std::uint32_t take_connections_missed(std::uint32_t slot_index) const;
 
     // ---- what happens here ----
 

@@ -226,7 +226,9 @@ void register_response_filters() {
 
 ResponseFilters response_filters() {
     return {.end = ap_get_output_filter_handle(end_filter_name),
-            .news = ap_get_output_filter_handle(news_filter_name)};
+            .news = ap_get_output_filter_handle(news_filter_name),
+            .byte_range = ap_get_output_filter_handle("BYTERANGE"),
+            .content_length = ap_get_output_filter_handle("CONTENT_LENGTH")};
 }
 
 }  // namespace backhand::httpd

@@ -17,11 +17,15 @@ namespace backhand::httpd {
 
 class Instance;
 
-// httpd's handles of the two filters: looking them up by name would cost more than they do.
+// httpd's handles of filters: looking them up by name would cost more than they do.
 struct ResponseFilters {
     // Where a response is drained without a worker; nullptr elsewhere: there log_transaction tells.
     ap_filter_rec_t* end = nullptr;
     ap_filter_rec_t* news = nullptr;
+    // httpd's own, which a peer's response must not meet: its ranges have been cut, its length is
+    // known.
+    ap_filter_rec_t* byte_range = nullptr;
+    ap_filter_rec_t* content_length = nullptr;
 };
 
 struct RequestState {
