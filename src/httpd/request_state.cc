@@ -143,7 +143,7 @@ void RequestState::count_as(Counted what) {
     }
 }
 
-inline void RequestState::end(const request_rec* r) {
+[[gnu::always_inline]] inline void RequestState::end(const request_rec* r) {
     if (counted != Counted::serving) {
         if (counted == Counted::forwarding) {
             count_as(Counted::nothing);
