@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 7;
+constexpr std::uint32_t cluster_layout_version = 9;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -70,7 +70,8 @@ public:
     static std::optional<ClusterTable> attach(void* memory);
 
     Size size() const;
-    Counters& counters() const override;
+
+    Counters& counters() const override { return *counters_; }
 
     // ---- the moderator: one writer at a time ----
 
@@ -126,8 +127,11 @@ public:
     bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
               ServerView& view) const override;
 
-    bool glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
-                ServerView& shown) const override;
+    bool look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+              MonotonicTime now, ServerView& shown) const override;
+    std::size_t look_at_peers(Detail detail, std::uint64_t service_hash, MonotonicTime now,
+                              bool (*accepted)(const ServerView&),
+                              std::span<ServerView> room) const override;
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
@@ -199,13 +203,15 @@ public:
     // When one last said so; 0 if none did.
     MonotonicTime child_stopped_at() const;
 
-    LatencyByLoad& latency() const override;
-    LocationTimes& locations() const override;
+    LatencyByLoad& latency() const override { return *latency_; }
+
+    LocationTimes& locations() const override { return *locations_; }
 
 private:
     struct Header;
     struct DirectoryEntry;
     struct Glance;
+    struct Numbers;
     struct Slot;
     struct Layout;
 
@@ -214,7 +220,10 @@ private:
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
+    bool look_at(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+                 MonotonicTime now, ServerView& shown) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
+    void show_own_latency(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;
@@ -226,10 +235,16 @@ private:
 
     Header* header_;
 
+    // What of it every request asks for.
+    Counters* counters_;
+    LatencyByLoad* latency_;
+    LocationTimes* locations_;
+
     // Where the regions behind it begin: each decision asks hundreds of times.
     ChildCell* cells_;
     DirectoryEntry* directory_;
     Glance* glances_;
+    Numbers* numbers_;
     ExchangeNumbers* exchanges_;
     Slot* slots_;
 };
