@@ -39,6 +39,14 @@ bool IpAddress::is_multicast() const {
     return is_v4() ? (bytes[12] & 0xF0U) == 0xE0U : bytes[0] == 0xFF;
 }
 
+bool IpAddress::is_link_local() const {
+    return bytes[0] == 0xFE && (bytes[1] & 0xC0U) == 0x80U;
+}
+
+bool IpAddress::leads_to_one_host() const {
+    return !is_multicast() && !is_link_local() && !is_unspecified();
+}
+
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     std::array<char, INET6_ADDRSTRLEN> terminated{};
     if (text.empty() || text.size() >= terminated.size() ||

@@ -42,6 +42,7 @@ Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fre
             counters.add(Counter::connections_from_pool);
             return PeerConnection{std::move(pooled), true};
         }
+        table_.connection_missed(peer.slot_index);
     }
     auto opened = connect_to(peer.load.contact, settings_.source, settings_.connect_limit);
     if (!opened) {

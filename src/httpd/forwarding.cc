@@ -248,7 +248,11 @@ int client_socket(const request_rec* r) {
 
 // The outcome of a response, for the cluster's memory.
 ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int status) {
-    if (response.is_declined() || response.client_gone()) {
+    if (response.is_declined()) {
+        return response.disbelieves_forwarder() ? ForwardOutcome::not_believed
+                                                : ForwardOutcome::unjudged;
+    }
+    if (response.client_gone()) {
         return ForwardOutcome::unjudged;
     }
     switch (attempt) {
@@ -344,11 +348,11 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = receive_response(connection, response);
     }
     if (response.is_declined()) {
-        // Not learnt from: a peer that hears nobody any more declines everything, and must not stay
-        // young by that.
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
-    } else {
+    }
+    // A peer that hears nobody any more declines everything, and must not stay young by that.
+    if (!response.is_declined() || response.is_busy()) {
         learn(peer, response);
     }
     if (response.is_upgraded() && attempt == Attempt::answered) {

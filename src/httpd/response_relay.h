@@ -49,6 +49,12 @@ public:
     // The peer sends the request back unserved; nothing of this response may be used.
     bool is_declined() const { return declined_; }
 
+    // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
+    bool disbelieves_forwarder() const { return disbelieves_forwarder_; }
+
+    // It does so because it is busy; the rest of what it says is true.  REQUIRES: is_declined().
+    bool is_busy() const { return busy_; }
+
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
 
@@ -100,6 +106,8 @@ private:
     bool continue_seen_ = false;
     bool any_bytes_received_ = false;
     bool declined_ = false;
+    bool disbelieves_forwarder_ = false;
+    bool busy_ = false;
     bool upgrade_expected_ = false;
     bool upgraded_ = false;
     bool committed_ = false;

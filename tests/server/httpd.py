@@ -369,13 +369,14 @@ class Cluster:
     `accept`, `server_lines`, `site_lines` and `backhand_lines` are text, or functions from a
     server's number to text. `chain` stands in the site's <Location "/">. `keys` is a list of secrets,
     the first of which signs, or a function from a server's number to one. With `plain_too`, an httpd
-    of the same configuration but without the module runs beside them, as `cluster.plain`.
+    of the same configuration but without the module runs beside them, as `cluster.plain`. `first` is
+    the number of the first server.
     """
 
     def __init__(self, mpm, size=2, chain=FORWARD_ALWAYS, accept="AcceptStats 127.0.1.0/24", backhand_lines="",
                  server_lines="", site_lines="", site_name=client.SITE, workers=16, destination="multicast",
                  contact_lines=None, keys=(), tls=False, plain_too=False, hosts=None,
-                 address_of=lambda host: host.address()):
+                 address_of=lambda host: host.address(), first=1):
         self._mpm_of = mpm if callable(mpm) else lambda number: mpm
         self.mpm = None
         self.tls = tls
@@ -394,7 +395,7 @@ class Cluster:
         if hosts:
             self.servers = [self._add(host.number, address_of(host), host) for host in hosts]
         else:
-            self.servers = [self._add(number, f"127.0.1.{number}") for number in range(1, size + 1)]
+            self.servers = [self._add(number, f"127.0.1.{number}") for number in range(first, first + size)]
         for server in self.servers:
             number = server.number
             announcing = _text(contact_lines, number) if contact_lines else self.announcing(server)

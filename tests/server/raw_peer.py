@@ -85,12 +85,14 @@ class Exchange:
             self.send(CONTINUE)
         if not self.field("Transfer-Encoding"):
             return self.read(int(self.field("Content-Length") or 0))
-        body = b""
+        return b"".join(self.chunks())
+
+    def chunks(self):
+        """The chunks of a body, one after the other."""
         while size := int(self._incoming.readline(), 16):
-            body += self.read(size)
+            yield self.read(size)
             self._incoming.readline()
         self._incoming.readline()
-        return body
 
     def send(self, data):
         self._socket.sendall(data)
@@ -124,7 +126,6 @@ class RawPeer:
         self.address, self.port, self.contact = address, port, f"{address}:{port}"
         self._behaviours = behaviours
         self.exchanges = []
-        self.connections = 0
         self._lock = threading.Lock()
         self._open = set()
         self._listener = None
@@ -174,6 +175,11 @@ class RawPeer:
         with self._lock:
             return [exchange for exchange in self.exchanges if exchange.target == target]
 
+    def forget(self):
+        """Forgets the exchanges so far."""
+        with self._lock:
+            self.exchanges.clear()
+
     def _accept(self, listener):
         with contextlib.suppress(OSError):
             while True:
@@ -181,7 +187,6 @@ class RawPeer:
                 connection.settimeout(LIMIT_S)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
-                    self.connections += 1
                     self._open.add(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -239,10 +244,10 @@ def say(data, then=Exchange.hold):
 
 
 @contextlib.contextmanager
-def two_peers(mpm, behaviours, *lines, **settings):
+def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, **settings):
     """A server that prefers either of two raw peers, and these; `lines` are of its configuration."""
     with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(mpm, size=1, chain=PREFER_PEERS, site_lines=HERE_TOO,
+        cluster = stack.enter_context(Cluster(mpm, size=1, chain=PREFER_PEERS, site_lines=site_lines,
                                               server_lines="\n".join(lines), **settings))
         peers = [stack.enter_context(RawPeer(address, cluster.port, behaviours)) for address in (PLAIN, OTHER_PLAIN)]
         for peer in peers:

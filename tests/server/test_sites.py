@@ -319,3 +319,26 @@ def test_a_site_that_a_strict_host_check_hides_from_the_peers_own_port_is_answer
         assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
         # The check is on.
         assert client.fetch(first, host=OTHER_SITE).status == 400
+
+
+def test_sites_by_two_names_at_two_ports_are_told_apart_through_forwards():
+    cluster = Cluster("event", size=2, chain="", server_lines=FORWARD_ALWAYS)
+    ports = free_ports(2)
+    names = ["one.backhand.test", "two.backhand.test"]
+    for server in cluster.servers:
+        server.server_lines += "".join(f"\nListen {server.address}:{port}" for port in ports)
+        server.server_lines += f"\nBackhandSelf {server.contact}"
+        server.tail_lines = "".join(
+            site_block(cluster, port, name).replace(f"X-Site {name}", f"X-Site {name}-{port}")
+            for port in ports for name in names)
+
+    with cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        for _ in range(3):
+            for port in ports:
+                for name in names:
+                    response, token = fetch_at(first, port, name)
+                    assert (response.status, response.field("X-Site")) == (200, f"{name}-{port}")
+                    assert [line.peer for line in first.logged(token)] == [second.contact]
+                    assert [line.site for line in second.logged(token)] == [name]
