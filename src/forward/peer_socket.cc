@@ -1,6 +1,7 @@
 #include "forward/peer_socket.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 #include <system_error>
@@ -150,6 +151,13 @@ Result<std::size_t> receive_some(int socket, std::span<char> buffer, Nanoseconds
             return failure(Error::Kind::broken, errno);
         }
     }
+}
+
+void wait_to_read(int socket, int other, Nanoseconds limit) {
+    std::array<pollfd, 2> sockets = {{{.fd = socket, .events = POLLIN, .revents = 0},
+                                      {.fd = other, .events = POLLIN, .revents = 0}}};
+    const auto limit_ms = std::chrono::ceil<Milliseconds>(limit).count();
+    ::poll(sockets.data(), sockets.size(), static_cast<int>(limit_ms));
 }
 
 Readiness wait_for_either(int socket, Nanoseconds limit) {

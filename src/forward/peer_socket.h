@@ -44,6 +44,9 @@ struct Readiness {
     bool writable = false;
 };
 
+// Waits until one of the sockets can be read; a negative one is passed over.
+void wait_to_read(int socket, int other, Nanoseconds limit);
+
 // Waits until the socket can be read or written.  Neither: `limit` passed.
 Readiness wait_for_either(int socket, Nanoseconds limit);
 

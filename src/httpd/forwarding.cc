@@ -86,6 +86,8 @@ private:
     Attempt send_request(PeerConnection& connection, const ServerView& peer,
                          ResponseRelay& response);
     Attempt stream_body(PeerConnection& connection, ResponseRelay& response);
+    Attempt next_piece(const PeerConnection& connection, ResponseRelay& response,
+                       std::string& piece);
     Attempt receive_response(PeerConnection& connection, ResponseRelay& response);
     Attempt lost(const PeerConnection& connection, const ResponseRelay& response,
                  const Error& error);
@@ -109,6 +111,7 @@ private:
     RequestHead head_;
     std::string opening_;                   // as request_head_text, and what opening_for() adds
     std::size_t opening_common_bytes_ = 0;  // of these, what is the same for every peer
+    bool body_sent_ = false;                // the peer of the last attempt waits for no more of it
     int body_status_ = OK;
     ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
     std::optional<MonotonicTime> answered_at_;  // long before the end, if it became a tunnel
@@ -146,14 +149,14 @@ int Exchange::run(std::span<const std::uint32_t> peers) {
                 return body_status_;
             case Attempt::stale:
             case Attempt::not_taken:
-                break;
             case Attempt::silent:
             case Attempt::lost:
-                if (!may_repeat_ || body_.spent()) {
-                    count(Counter::forward_answered_502);
-                    return attempt == Attempt::silent ? HTTP_GATEWAY_TIME_OUT : HTTP_BAD_GATEWAY;
-                }
                 break;
+        }
+        const bool perhaps_processed = attempt == Attempt::silent || attempt == Attempt::lost;
+        if (body_.spent() || (perhaps_processed && !may_repeat_)) {
+            count(Counter::forward_answered_502);
+            return attempt == Attempt::silent ? HTTP_GATEWAY_TIME_OUT : HTTP_BAD_GATEWAY;
         }
         if (attempt == Attempt::silent) {
             break;  // no more peers: the client has waited long enough
@@ -231,6 +234,16 @@ bool Exchange::describe_request() {
     opening_ = std::move(*text);
     opening_common_bytes_ = opening_.size();
     return true;
+}
+
+// -1 for a stream of HTTP/2.
+int client_socket(const request_rec* r) {
+    apr_os_sock_t descriptor = -1;
+    apr_socket_t* const socket = ap_get_conn_socket(r->connection);
+    if (r->connection->master == nullptr && socket != nullptr) {
+        apr_os_sock_get(&descriptor, socket);
+    }
+    return descriptor;
 }
 
 // The outcome of a response, for the cluster's memory.
@@ -353,7 +366,7 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     outcome_ = attempt == Attempt::lost && !connection.reused && !response.any_bytes_received()
                    ? ForwardOutcome::unreachable
                    : outcome_of(attempt, response, r_->status);
-    if ((attempt == Attempt::answered || response.is_declined()) &&
+    if ((attempt == Attempt::answered || response.is_declined()) && body_sent_ &&
         response.connection_reusable()) {
         state_.instance->child->connections.release(peer, std::move(connection));
     }
@@ -374,10 +387,12 @@ void Exchange::become_tunnel(const PeerConnection& connection, const ResponseRel
 // Attempt::answered means: sent, or the response is already coming.
 Attempt Exchange::send_request(PeerConnection& connection, const ServerView& peer,
                                ResponseRelay& response) {
+    body_sent_ = false;
     const Status sent = send_all(connection.socket.get(), opening_for(peer), patience(response));
     if (!sent) {
         return lost(connection, response, sent.error());
     }
+    body_sent_ = !head_.expect_continue;
     return head_.expect_continue ? stream_body(connection, response) : Attempt::answered;
 }
 
@@ -426,18 +441,48 @@ Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& respons
                 }
             }
             if (response.stage() == ResponseRelay::Stage::complete) {
-                connection.socket.reset();
                 return Attempt::answered;
             }
         }
         if (!at_end) {
-            body_status_ = body_.read_on(piece);
-            if (body_status_ != OK) {
-                if (response.is_committed()) {
-                    response.break_off();
-                    return Attempt::broken_off;
-                }
-                return Attempt::body_trouble;
+            const Attempt read = next_piece(connection, response, piece);
+            if (read != Attempt::answered || response.stage() == ResponseRelay::Stage::complete) {
+                return read;
+            }
+        }
+    }
+    body_sent_ = true;
+    return Attempt::answered;
+}
+
+// While the client sends nothing the peer is listened to: it may have answered, and the client may
+// be waiting for just that.
+Attempt Exchange::next_piece(const PeerConnection& connection, ResponseRelay& response,
+                             std::string& piece) {
+    // A stream of HTTP/2 has no socket of its own, and mod_reqtimeout only counts when it is asked.
+    const int client = client_socket(r_);
+    const Nanoseconds interval = client < 0 ? Milliseconds{50} : Milliseconds{1000};
+    const MonotonicTime waits_since = monotonic_now();
+    while (response.stage() != ResponseRelay::Stage::complete) {
+        body_status_ = body_.read_on(piece);
+        if (body_status_ == OK && elapsed(waits_since, monotonic_now()) > server_limit_) {
+            body_status_ = HTTP_REQUEST_TIME_OUT;
+        }
+        if (body_status_ != OK && response.is_committed()) {
+            response.break_off();
+            return Attempt::broken_off;
+        }
+        if (body_status_ != OK) {
+            return Attempt::body_trouble;
+        }
+        if (!piece.empty() || body_.complete()) {
+            return Attempt::answered;
+        }
+        const int socket = connection.socket.get();
+        wait_to_read(socket, client, interval);
+        if (!is_quiet(socket)) {
+            if (const auto received = response.receive(socket, Nanoseconds{0}); !received) {
+                return lost(connection, response, received.error());
             }
         }
     }

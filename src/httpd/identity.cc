@@ -90,6 +90,13 @@ bool offers_site(const server_rec* server, std::uint64_t site) {
     });
 }
 
+void tell_applications(request_rec* r, const RequestState& state) {
+    apr_table_setn(r->subprocess_env, "BACKHAND_VIA", r->connection->client_ip);
+    if (state.https) {
+        apr_table_setn(r->subprocess_env, "HTTPS", "on");
+    }
+}
+
 void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) {
     conn_rec* const connection = r->connection;
     state.proxied = true;
@@ -97,16 +104,13 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     choose_virtual_host(r, identity.local_port);
     connection_state(connection).https = identity.https;
     set_client_address(r, identity);
-    if (identity.https) {
-        apr_table_setn(r->subprocess_env, "HTTPS", "on");
-    }
+    tell_applications(r, state);
     // What applications and logs see; the framing is ours.
     if (identity.version == HttpVersion::http_1_0) {
         r->protocol = apr_pstrdup(r->pool, "HTTP/1.0");
     } else if (identity.version == HttpVersion::http_2) {
         r->protocol = apr_pstrdup(r->pool, "HTTP/2.0");
     }
-    apr_table_setn(r->subprocess_env, "BACKHAND_VIA", connection->client_ip);
     // The limit is for clients; a forwarder's connection lives as long as it is of use.
     connection->keepalives = std::min(connection->keepalives, 1);
     state.instance->table.counters().add(Counter::proxied_accepted);
@@ -233,6 +237,14 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
 
 int restore_client(request_rec* r, RequestState& state, const char* proxied) noexcept {
     return guard([&] { return take_from_peer(r, state, proxied); }, HTTP_INTERNAL_SERVER_ERROR);
+}
+
+int restore_environment(request_rec* r) noexcept {
+    const RequestState* const state = r->prev != nullptr ? state_of(r) : nullptr;
+    if (state != nullptr && state->proxied) {
+        tell_applications(r, *state);
+    }
+    return DECLINED;
 }
 
 const char* restored_scheme(const request_rec* r) {

@@ -51,7 +51,8 @@ RequestBody::RequestBody(request_rec* r) : r_(r), content_filters_(r->input_filt
 
 int RequestBody::prefetch() {
     while (!complete_ && prefetched_.size() < prefetch_bytes_max) {
-        const int status = read_into(prefetched_, prefetch_bytes_max - prefetched_.size());
+        const int status =
+            read_into(prefetched_, prefetch_bytes_max - prefetched_.size(), APR_BLOCK_READ);
         if (status != OK) {
             return status;
         }
@@ -65,24 +66,22 @@ bool RequestBody::untouched() const {
 
 int RequestBody::read_on(std::string& piece) {
     piece.clear();
-    spent_ = true;
-    while (!complete_ && piece.empty()) {
-        const int status = read_into(piece, piece_bytes_max);
-        if (status != OK) {
-            return status;
-        }
-    }
-    return OK;
+    const int status = read_into(piece, piece_bytes_max, APR_NONBLOCK_READ);
+    spent_ = spent_ || !piece.empty();
+    return status;
 }
 
-int RequestBody::read_into(std::string& target, std::size_t bytes_max) {
+int RequestBody::read_into(std::string& target, std::size_t bytes_max, apr_read_type_e block) {
     if (brigade_ == nullptr) {
         brigade_ = apr_brigade_create(r_->pool, r_->connection->bucket_alloc);
     }
     r_->input_filters = r_->proto_input_filters;
     const apr_status_t status =
-        ap_get_brigade(r_->input_filters, brigade_, AP_MODE_READBYTES, APR_BLOCK_READ,
+        ap_get_brigade(r_->input_filters, brigade_, AP_MODE_READBYTES, block,
                        static_cast<apr_off_t>(std::min(bytes_max, piece_bytes_max)));
+    if (block == APR_NONBLOCK_READ && APR_STATUS_IS_EAGAIN(status)) {
+        return OK;
+    }
     if (status != APR_SUCCESS) {
         return ap_map_http_request_error(status, HTTP_BAD_REQUEST);
     }

@@ -42,14 +42,15 @@ public:
     // False if something else on this server has read the body, or part of it, before us.
     bool untouched() const;
 
-    // The next piece after prefetched(), empty at the end.  Returns OK or a status as above.
+    // The next piece after prefetched(), empty at the end, or if the client has sent no more yet.
+    // Does not wait.  Returns OK or a status as above.
     int read_on(std::string& piece);
 
     // Gives what was read back to this server's handlers, as if nobody had read it.
     void put_back();
 
 private:
-    int read_into(std::string& target, std::size_t bytes_max);
+    int read_into(std::string& target, std::size_t bytes_max, apr_read_type_e block);
 
     request_rec* const r_;
     ap_filter_t* const content_filters_;

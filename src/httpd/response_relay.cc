@@ -62,7 +62,8 @@ ResponseRelay::ResponseRelay(request_rec* r, bool commit_early, const ResponseFi
     : r_(r),
       commit_early_(commit_early),
       filters_(filters),
-      buffer_(static_cast<char*>(apr_palloc(r->pool, buffer_bytes))) {}
+      buffer_(static_cast<char*>(apr_palloc(r->pool, buffer_bytes))),
+      brigade_(apr_brigade_create(r->pool, r->connection->bucket_alloc)) {}
 
 Result<ResponseRelay::Stage> ResponseRelay::receive(int socket, Nanoseconds limit) {
     if (filled_ == buffer_bytes) {
@@ -286,7 +287,6 @@ void ResponseRelay::adopt_head() {
     // length are to be worked out again.
     r_->output_filters = r_->proto_output_filters;
     remove_protocol_filters(r_, filters_);
-    brigade_ = apr_brigade_create(r_->pool, r_->connection->bucket_alloc);
     committed_ = true;
 }
 
@@ -295,29 +295,28 @@ void ResponseRelay::deliver() {
     pass_on(true);
 }
 
-// The bytes stay where they are until pass_on(), in the buffer.
+// The bytes stay where they are until pass_on(), in the buffer: what is found wrong behind them
+// must not commit anything.
 void ResponseRelay::collect_for_client(std::string_view body) {
     if (body.empty() || client_gone_) {
         return;
     }
-    if (!committed_) {
-        adopt_head();
-    }
     APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_transient_create(body.data(), body.size(),
                                                                   r_->connection->bucket_alloc));
-    r_->bytes_sent += static_cast<apr_off_t>(body.size());
+    collected_bytes_ += body.size();
 }
 
 // Flushed when nothing more is at hand, so that what the peer sends piecemeal arrives piecemeal.  A
 // full buffer means that there is more.
 void ResponseRelay::pass_on(bool last) {
     const bool flush = filled_ < buffer_bytes;
-    if (!committed_ && last) {
-        adopt_head();
-    }
-    if (!committed_ || client_gone_ || (!last && APR_BRIGADE_EMPTY(brigade_))) {
+    if (client_gone_ || (!last && APR_BRIGADE_EMPTY(brigade_))) {
         return;
     }
+    if (!committed_) {
+        adopt_head();
+    }
+    r_->bytes_sent += static_cast<apr_off_t>(std::exchange(collected_bytes_, 0));
     apr_bucket_alloc_t* const allocator = r_->connection->bucket_alloc;
     if (last) {
         APR_BRIGADE_INSERT_TAIL(brigade_, apr_bucket_eos_create(allocator));

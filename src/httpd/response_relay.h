@@ -124,7 +124,8 @@ private:
     apr_table_t* fields_ = nullptr;
     const char* content_type_ = nullptr;  // not among fields_, unless httpd will change it
     std::size_t body_start_ = 0;          // while collecting: where the body begins in buffer_
-    apr_bucket_brigade* brigade_ = nullptr;
+    apr_bucket_brigade* const brigade_;   // for the client, not passed on yet
+    std::uint64_t collected_bytes_ = 0;   // in brigade_
 };
 
 }  // namespace backhand::httpd

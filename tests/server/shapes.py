@@ -51,14 +51,12 @@ class Shape:
     HTTP/2 server's word that it does for an error.
     """
 
-    def __init__(self, name, *requests, way=FORWARDED, httpd_frames=False, masked=(), http_1_only=False,
-                 plain_only=False):
+    def __init__(self, name, *requests, way=FORWARDED, httpd_frames=False, masked=(), http_1_only=False):
         self.name = name
         self.requests = requests
         self.way = way
         self.httpd_frames = httpd_frames
         self.masked = {"date", *masked}
-        self.plain_only = plain_only
         self.fits_http_2 = not http_1_only and len(requests) == 1 and requests[0].fits_http_2
 
     def __repr__(self):
@@ -305,9 +303,8 @@ BODIES = [
 REFUSALS = [
     Shape("a page that is not there", get("/nothing.html")),
     Shape("a missing page with the server's text", get("/text-errors/nothing.html")),
-    scripted("a missing page with a script's words", get("/script-errors/nothing.html?x=1"), plain_only=True),
-    scripted("a POST to a missing page with a script's words", post("/script-errors/nothing.html", b"a=1"),
-             plain_only=True),
+    scripted("a missing page with a script's words", get("/script-errors/nothing.html?x=1")),
+    scripted("a POST to a missing page with a script's words", post("/script-errors/nothing.html", b"a=1")),
     Shape("a missing page that is shown elsewhere", get("/errors-elsewhere/nothing.html")),
     Shape("a page that is forbidden", get("/forbidden/page.html"), way=EITHER),
     Shape("a page for members, to a stranger", get("/members/small.html"), way=EITHER),

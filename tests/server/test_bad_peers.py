@@ -143,6 +143,11 @@ CONTRADICTORY = [
     bad("no content, and chunks", fields("Transfer-Encoding: chunked", status="204 No Content") + b"0\r\n\r\n"),
     *(bad(f"a chunk of size {size}", CHUNKED + size.encode() + b"\r\nabc\r\n0\r\n\r\n")
       for size in ["", "+3", "-3", "0x3", " 3", "3 ", "three", "8000000000000000", "10000000000000003", "3\n"]),
+    # Nothing of these has left the forwarder when it finds out.
+    bad("a chunk longer than it said", CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n"),
+    bad("a second chunk without a size", CHUNKED + b"3\r\nabc\r\n\r\n"),
+    bad("a bad trailer", CHUNKED + b"3\r\nabc\r\n0\r\nno trailer\r\n\r\n"),
+    bad("trailers of 10 KB", CHUNKED + b"3\r\nabc\r\n0\r\n" + b"X-Trailer: x\r\n" * 700),
     cut("a long chunk longer than it said", LONG_CHUNK + b"d\r\n0\r\n\r\n", Exchange.hold),
     cut("a later chunk without a size", LONG_CHUNK + b"\r\n\r\n", Exchange.hold),
     cut("a trailer that is no field", LONG_CHUNK + b"\r\n0\r\nno trailer\r\n\r\n", Exchange.hold),

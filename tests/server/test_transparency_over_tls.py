@@ -15,7 +15,6 @@ from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, Cluster, tls_site
 from shapes import FORWARDED, SHAPES, assert_answered_alike, assert_way, converse
 
 HTTP_2 = f"LoadModule http2_module {HTTPD_MODULES}/mod_http2.so\nProtocols h2 http/1.1"
-TLS_SHAPES = [shape for shape in SHAPES if not shape.plain_only]
 
 
 def tls_cluster(mpm, server_lines=""):
@@ -32,7 +31,7 @@ def cluster(request):
         yield running.wait_until_complete()
 
 
-@pytest.mark.parametrize("shape", TLS_SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_forwarded_request_of_a_tls_client_is_answered_as_by_a_plain_httpd(cluster, shape):
     assert_answered_alike(cluster, shape, lambda server, shape: converse(server, shape, tls=True))
 
@@ -91,6 +90,6 @@ def http_2_response(heads, body):
     return Response(last[0], fields, body, "HTTP/2", [lines[0] for lines in interim])
 
 
-@pytest.mark.parametrize("shape", [shape for shape in TLS_SHAPES if shape.fits_http_2], ids=str)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.fits_http_2], ids=str)
 def test_a_forwarded_request_of_an_http_2_client_is_answered_as_by_a_plain_httpd(http_2_cluster, shape):
     assert_answered_alike(http_2_cluster, shape, converse_by_http_2)

@@ -9,14 +9,15 @@ from client import Connection, chunked, request
 from httpd import MPMS
 from processes import wait_until
 from raw_peer import (BAD_GATEWAY, CONTINUE, HERE, PASSED_ON, RETRY_ALWAYS, WELL, Counted, Exchange, asked,
-                      exchanges_of, outcome_on, response, two_peers)
+                      assert_connections_end, exchanges_of, outcome, outcome_on, response, two_peers)
 
 # What is read before a peer is engaged.
 HELD_BYTES = 65_536
 BODY = bytes(range(256)) * 1000
 # Of a body that is streamed, so much has been held back by nobody.
 SOME_BYTES = 100_000
-TOO_LARGE = response("413 Content Too Large", b"from the peer", "Connection: close")
+TOO_LARGE = response("413 Content Too Large", b"from the peer")
+TOO_LARGE_AND_OVER = response("413 Content Too Large", b"from the peer", "Connection: close")
 
 
 class Recorder:
@@ -31,6 +32,11 @@ class Recorder:
 
 
 def answer_before_the_body(exchange):
+    exchange.send(TOO_LARGE_AND_OVER)
+    exchange.hold()
+
+
+def answer_and_stay(exchange):
     exchange.send(TOO_LARGE)
     exchange.hold()
 
@@ -46,12 +52,12 @@ def after_some(then):
 
 
 def answer_and_listen(exchange):
-    exchange.send(TOO_LARGE)
+    exchange.send(TOO_LARGE_AND_OVER)
     exchange.hold()
 
 
 def answer_and_close(exchange):
-    exchange.send(TOO_LARGE)
+    exchange.send(TOO_LARGE_AND_OVER)
     exchange.end()
 
 
@@ -73,11 +79,17 @@ def stream(exchange):
         exchange.send(b"x" * 10_000 + b"\n")
 
 
+def decline(exchange):
+    exchange.send(response("503 Service Unavailable", b"no", "Backhand-Declined: busy"))
+    exchange.hold()
+
+
 RECORDED = Recorder()
 BEHAVIOURS = {
     "takes": RECORDED,
     "hints": agree_after_hints,
     "answers-before": answer_before_the_body,
+    "answers-and-stays": answer_and_stay,
     "answers-early": after_some(answer_and_listen),
     "answers-and-closes": after_some(answer_and_close),
     "closes-before": Exchange.end,
@@ -85,6 +97,7 @@ BEHAVIOURS = {
     "resets-early": after_some(Exchange.reset),
     "agrees": agree_and_hold,
     "streams": stream,
+    "declines-early": after_some(decline),
 }
 
 
@@ -218,3 +231,31 @@ def test_a_client_that_leaves_in_the_middle_of_a_response_ends_the_exchange(forw
 
     wait_until("the peer's connection ends", exchange.ended.is_set)
     counted.wait_for({"forwarded": 1})
+
+
+@framed_either_way
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_connection_on_which_the_peer_may_still_expect_a_body_is_never_used_again(forwarder, method, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/answers-and-stays?{method}-{in_chunks}"
+    with Connection(server.address, server.port) as connection:
+        connection.send(upload(target, method, BODY, in_chunks))
+        assert outcome_on(connection, method) == PASSED_ON
+    for _ in range(10):
+        assert outcome(server, "/peer/any", "GET") == PASSED_ON
+
+    assert_connections_end(peers, target)
+
+
+def test_a_peer_that_declines_with_part_of_the_body_cannot_be_replaced(forwarder):
+    server, peers = forwarder
+    target = "/peer/declines-early"
+    assert result_of(server, target, "PUT") == BAD_GATEWAY
+    assert asked(peers, target) == [1, 0]
+
+
+def test_an_early_answer_is_passed_on_to_a_client_that_waits_for_it(forwarder):
+    server, _ = forwarder
+    with Connection(server.address, server.port, limit_s=10) as connection:
+        connection.send(upload("/peer/answers-early?paused")[:SOME_BYTES + 20_000])
+        assert outcome_on(connection, "POST") == PASSED_ON
