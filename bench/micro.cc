@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
+#include <memory>
 #include <new>
 #include <optional>
 #include <span>
@@ -20,6 +22,7 @@
 #include "base/text.h"
 #include "cluster/table.h"
 #include "decide/chain.h"
+#include "decide/plugin.h"
 #include "measure/machine.h"
 #include "table_fixture.h"
 
@@ -185,17 +188,8 @@ void sample_of_the_machine(benchmark::State& state) {
 
 BENCHMARK(sample_of_the_machine);
 
-using ChainLine = std::pair<const char*, const char*>;
-
-void decision(benchmark::State& state, std::initializer_list<ChainLine> lines,
-              const char* budgets) {
+void decide_by(const Chain& chain, benchmark::State& state, const char* budgets) {
     const Cluster cluster{static_cast<std::uint32_t>(state.range(0))};
-    Chain chain;
-    for (const auto& [name, argument] : lines) {
-        if (!chain.append(name, argument)) {
-            state.SkipWithError("no such candidacy function");
-        }
-    }
     const RequestView request{
         .method = "GET", .host = site, .path = "/", .service_hash = hash_ignoring_case(site)};
     Random random{4711};
@@ -213,6 +207,19 @@ void decision(benchmark::State& state, std::initializer_list<ChainLine> lines,
     }
     report_allocations(state, allocations_before);
     state.SetLabel(budgets);
+}
+
+using ChainLine = std::pair<const char*, const char*>;
+
+void decision(benchmark::State& state, std::initializer_list<ChainLine> lines,
+              const char* budgets) {
+    Chain chain;
+    for (const auto& [name, argument] : lines) {
+        if (!chain.append(name, argument)) {
+            state.SkipWithError("no such candidacy function");
+        }
+    }
+    decide_by(chain, state, budgets);
 }
 
 const char* permuting_budget(const benchmark::State& state) {
@@ -261,6 +268,65 @@ void decision_by_cost(benchmark::State& state) {
 }
 
 BENCHMARK(decision_by_cost)->Arg(16)->Arg(200)->Arg(1000);
+
+void decision_by_weight(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"byWeighted", ""}}, permuting_budget(state));
+}
+
+BENCHMARK(decision_by_weight)->Arg(16)->Arg(200)->Arg(1000);
+
+void decision_by_hot_and_cold(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"byHotCold", ""}, {"preferSelf", ""}},
+             permuting_budget(state));
+}
+
+BENCHMARK(decision_by_hot_and_cold)->Arg(16)->Arg(200)->Arg(1000);
+
+void decision_by_interpreted_load(benchmark::State& state) {
+    decision(state, {{"byAge", "2"}, {"byInterpretedLoad", ""}, {"preferSelf", ""}},
+             permuting_budget(state));
+}
+
+BENCHMARK(decision_by_interpreted_load)->Arg(16)->Arg(200)->Arg(1000);
+
+// The pattern is matched before anything else.
+void decision_by_path_and_auto(benchmark::State& state) {
+    decision(state, {{"byPath", "^/(index.html)?$"}, {"auto", ""}}, "budget 1 us, no allocation");
+}
+
+BENCHMARK(decision_by_path_and_auto)->Arg(16)->Arg(1000);
+
+// One plug-in, which orders or filters the whole set.
+void decision_by_plugin(benchmark::State& state, const PluginSource& source) {
+    auto code = open_plugin_by_path(source);
+    if (!code) {
+        state.SkipWithError(code.error().detail.c_str());
+        return;
+    }
+    const auto plugin = std::make_shared<Plugin>(source);
+    plugin->replace(std::move(*code));
+    Chain chain;
+    chain.append(std::make_unique<PluginFunction>(plugin), source.text());
+    decide_by(chain, state, "");
+}
+
+void decision_by_a_plugin_of_today(benchmark::State& state) {
+    decision_by_plugin(
+        state,
+        {.file = PLUGIN_OF_TODAY, .function = "leastBusy", .argument = "", .written_at = ""});
+}
+
+BENCHMARK(decision_by_a_plugin_of_today)->Arg(16)->Arg(200)->Arg(1000);
+
+// byHostname matches every host name with its pattern.
+void decision_by_a_plugin_of_the_seed(benchmark::State& state) {
+    decision_by_plugin(state, {.file = PLUGIN_OF_THE_SEED,
+                               .function = "byHostname",
+                               .argument = "server",
+                               .written_at = ""});
+}
+
+BENCHMARK(decision_by_a_plugin_of_the_seed)->Arg(16)->Arg(200)->Arg(1000);
 
 }  // namespace
 }  // namespace backhand

@@ -3,13 +3,13 @@
 
 # shellcheck disable=SC2034  # used by those who source this
 packages_to_build=(apache2 apache2-dev g++ cmake ninja-build ccache nlohmann-json3-dev libasio-dev
-    libcli11-dev libtomlplusplus-dev libssl-dev libcurl4-openssl-dev python3)
+    libcli11-dev libtomlplusplus-dev libssl-dev libpcre2-dev libcurl4-openssl-dev python3)
 
 # The fuzzers are clang's; the whole-server tests are run by Debian's own python, some of them on
 # networks that ip makes and nft parts.
 # shellcheck disable=SC2034
 packages_to_test=(libgtest-dev libgmock-dev clang libclang-rt-14-dev python3-pytest python3-pytest-xdist python3-requests openssl perl
-    iproute2 nftables)
+    curl iproute2 nftables)
 
 # What bench/ measures with.
 # shellcheck disable=SC2034

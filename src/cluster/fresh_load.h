@@ -24,12 +24,29 @@ struct FreshLoad {
                         std::uint32_t workers_idle);
     static std::uint8_t tag_of(std::uint64_t boot_id);
 
-    std::uint64_t pack() const;
-    static FreshLoad unpack(std::uint64_t word);
+    std::uint64_t pack() const {
+        return std::uint64_t{measurement} << measurement_shift |
+               std::uint64_t{boot_tag} << boot_tag_shift |
+               (std::uint64_t{serving} & count_max) << serving_shift |
+               (std::uint64_t{workers_idle} & count_max);
+    }
+
+    // Here, because decisions do it for every server.
+    static FreshLoad unpack(std::uint64_t word) {
+        return {.measurement = static_cast<std::uint32_t>(word >> measurement_shift),
+                .boot_tag = static_cast<std::uint8_t>(word >> boot_tag_shift),
+                .serving = static_cast<std::uint16_t>(word >> serving_shift & count_max),
+                .workers_idle = static_cast<std::uint16_t>(word & count_max)};
+    }
 
     // Of another start, or measured later.  Measurement numbers wrap: later means less than half
     // the range ahead (RFC 1982).
     bool supersedes(const FreshLoad& other) const;
+
+private:
+    static constexpr unsigned measurement_shift = 32;
+    static constexpr unsigned boot_tag_shift = 24;
+    static constexpr unsigned serving_shift = 12;
 };
 
 }  // namespace backhand

@@ -27,11 +27,7 @@ double share_left(std::uint32_t age_ms) {
                     std::chrono::duration<double, std::milli>(FadingTime::memory).count());
 }
 
-FadingTime::Reading FadingTime::read(MonotonicTime now) const {
-    const std::uint64_t word = word_.load(std::memory_order_relaxed);
-    if (word == 0) {
-        return {};
-    }
+FadingTime::Reading FadingTime::reading_of(std::uint64_t word, MonotonicTime now) {
     const std::uint32_t age_ms = ms_of(now) - static_cast<std::uint32_t>(word);
     // Another processor's clock may be a little ahead.
     const bool ahead = age_ms > std::numeric_limits<std::uint32_t>::max() / 2;
@@ -82,10 +78,6 @@ void HealthRecord::eject(MonotonicTime now) {
     const std::uint32_t ejections = ejections_.fetch_add(1, std::memory_order_relaxed) + 1;
     failures_.store(0, std::memory_order_relaxed);
     ejected_until_.store(now + nanoseconds_in(length_of(ejections)), std::memory_order_relaxed);
-}
-
-bool HealthRecord::is_ejected(MonotonicTime now) const {
-    return ejected_until_.load(std::memory_order_relaxed) > now;
 }
 
 void HealthRecord::forget() {

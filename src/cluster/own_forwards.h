@@ -34,7 +34,10 @@ public:
         std::uint32_t age_ms = 0;  // of the last sample
     };
 
-    Reading read(MonotonicTime now) const;
+    Reading read(MonotonicTime now) const {
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        return word == 0 ? Reading{} : reading_of(word, now);
+    }
 
     // A higher sample counts at once, a lower one the more the longer ago the last was (peak EWMA,
     // as in Twitter's Finagle).
@@ -46,6 +49,7 @@ public:
     void forget() { word_.store(0, std::memory_order_relaxed); }
 
 private:
+    static Reading reading_of(std::uint64_t word, MonotonicTime now);
     void replace(std::uint64_t word, double us, MonotonicTime now);
 
     // bits 63..32: microseconds, at least 1; bits 31..0: milliseconds of the clock.  One attempt to
@@ -75,7 +79,10 @@ public:
     void succeeded(MonotonicTime now);
 
     void eject(MonotonicTime now);
-    bool is_ejected(MonotonicTime now) const;
+
+    bool is_ejected(MonotonicTime now) const {
+        return ejected_until_.load(std::memory_order_relaxed) > now;
+    }
 
     std::uint32_t failures_in_a_row() const { return failures_.load(std::memory_order_relaxed); }
 

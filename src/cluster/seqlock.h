@@ -16,8 +16,22 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace backhand {
+
+// Copies words that may be changed meanwhile, each whole.  Without a loop, and straight to where
+// they belong: decisions do it for every server.
+template <std::size_t count, std::memory_order order>
+void copy_words(const std::atomic<std::uint64_t>* from, void* to) {
+    const auto copy = [from, to](std::size_t index) {
+        const std::uint64_t word = from[index].load(order);
+        std::memcpy(static_cast<std::byte*>(to) + index * sizeof word, &word, sizeof word);
+    };
+    [&copy]<std::size_t... index>(std::index_sequence<index...>) {
+        (copy(index), ...);
+    }(std::make_index_sequence<count>{});
+}
 
 template <class T>
 class Seqlock {
@@ -39,10 +53,16 @@ public:
 
     // False: never written, or being written (twice) at this very moment; `value` is then unusable.
     bool read(T& value) const {
-        return read_whole([&] { copy_out(&value, 0, sizeof(T)); });
+        return read_whole([&] {
+            auto* const target = reinterpret_cast<std::byte*>(&value);
+            for (std::size_t offset = 0; offset < sizeof(T); offset += sizeof(std::uint64_t)) {
+                const std::uint64_t word = word_at(offset);
+                std::memcpy(target + offset, &word, sizeof word);
+            }
+        });
     }
 
-    // Runs `copy`, which reads by copy_out() and word_at(), until it saw one value throughout; at
+    // Runs `copy`, which reads by copy_first() and word_at(), until it saw one value throughout; at
     // most twice.
     template <class Copy>
     bool read_whole(Copy copy) const {
@@ -62,13 +82,11 @@ public:
         return false;
     }
 
-    // Part of the value.  REQUIRES: within T and in whole words; called from read_whole()'s `copy`.
-    void copy_out(void* to, std::size_t offset, std::size_t bytes) const {
-        auto* target = static_cast<std::byte*>(to);
-        for (std::size_t done = 0; done < bytes; done += sizeof(std::uint64_t)) {
-            const std::uint64_t word = word_at(offset + done);
-            std::memcpy(target + done, &word, sizeof word);
-        }
+    // The value's first bytes.  REQUIRES: called from read_whole()'s `copy`, as word_at().
+    template <std::size_t bytes>
+    void copy_first(void* to) const {
+        static_assert(bytes <= sizeof(T) && bytes % sizeof(std::uint64_t) == 0);
+        copy_words<bytes / sizeof(std::uint64_t), std::memory_order_acquire>(words_.data(), to);
     }
 
     std::uint64_t word_at(std::size_t offset) const {

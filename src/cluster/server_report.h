@@ -25,42 +25,42 @@ enum ServerFlag : std::uint32_t {
     implausible = 1U << 2U,
 };
 
-// The part that decisions read, first and small: a whole cluster's fits into the caches.
+// The part that decisions read, and first of it what they read of every server.
 // report_fields.h says of each number what it is called outside and what it can be.
 struct LoadReport {
-    std::uint64_t boot_id = 0;      // rises with every start of that server
-    std::uint64_t measurement = 0;  // rises with every report, announced or carried by a response
-    MonotonicTime received_at = 0;  // by this machine's clock
+    std::uint32_t flags = 0;
+    std::uint32_t interval_ms = 100;  // how often it announces
 
-    std::uint64_t memory_total_bytes = 0;      // } of what it may use
-    std::uint64_t memory_available_bytes = 0;  // }
-    std::uint64_t forwarded_total = 0;         // requests it had peers serve, since its start
-
+    // ---- what candidacy functions order servers by ----
     std::uint32_t load_permille = 0;      // 1-minute load average
     std::uint32_t load_hwm = 1;           // smallest power of two not below the highest load seen
     std::uint32_t cpus_permille = 1000;   // CPUs it may use; 1500: one and a half
     std::uint32_t cpu_idle_permille = 0;  // of those, since the report before
     std::uint32_t arriba = 0;  // speed of one CPU: thousands of floating-point rounds per second
-    std::uint32_t pressure_cpu_permille = 0;     // } share of the last 10 s in which something
-    std::uint32_t pressure_memory_permille = 0;  // } waited for it (the kernel's PSI, "some")
-    std::uint32_t pressure_io_permille = 0;      // }
-
     std::uint32_t workers_max = 0;
     std::uint32_t workers_busy = 0;
     std::uint32_t workers_idle = 0;
-    std::uint32_t serving = 0;     // requests in progress that this server answers itself
-    std::uint32_t forwarding = 0;  // requests in progress that it has passed on to a peer
-
     std::uint32_t request_rate_millihertz = 0;  // requests it answered itself, per 1,000 s
     std::uint32_t error_rate_millihertz = 0;    // of these, answers with a status of 5xx
     std::uint32_t latency_us = 0;               // mean of the others, weighted to the last s
-    std::uint32_t latency_p99_us = 0;           // 99 % of those of the last seconds took less
     std::uint32_t latency_at_load_us = 0;       // median at as many requests in progress as now
-    std::uint32_t latency_proxied_us = 0;       // mean of those it served for peers
+    std::uint64_t memory_total_bytes = 0;       // } of what it may use
+    std::uint64_t memory_available_bytes = 0;   // }
 
-    std::uint32_t interval_ms = 100;            // how often it announces
+    // ---- the rest ----
+    std::uint64_t boot_id = 0;      // rises with every start of that server
+    std::uint64_t measurement = 0;  // rises with every report, announced or carried by a response
+    MonotonicTime received_at = 0;  // by this machine's clock
+    std::uint64_t forwarded_total = 0;  // requests it had peers serve, since its start
+
+    std::uint32_t pressure_cpu_permille = 0;     // } share of the last 10 s in which something
+    std::uint32_t pressure_memory_permille = 0;  // } waited for it (the kernel's PSI, "some")
+    std::uint32_t pressure_io_permille = 0;      // }
+    std::uint32_t serving = 0;             // requests in progress that this server answers itself
+    std::uint32_t forwarding = 0;          // requests in progress that it has passed on to a peer
+    std::uint32_t latency_p99_us = 0;      // 99 % of those of the last seconds took less
+    std::uint32_t latency_proxied_us = 0;  // mean of those it served for peers
     std::uint32_t keepalive_timeout_ms = 5000;  // when it closes an idle connection
-    std::uint32_t flags = 0;
 
     Endpoint contact;  // where peers reach it
 

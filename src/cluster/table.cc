@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <new>
 
@@ -115,6 +116,30 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
 
 static_assert(limits::interval_ms <= 0xFFFF);
 
+// What servers are ordered by: a copy of that part of the report, side by side with those of the
+// other servers.  Each word is of the newest report or, for a moment, of the one before.
+struct ClusterTable::Numbers {
+    static constexpr std::size_t begin = offsetof(LoadReport, load_permille);
+    static constexpr std::size_t words_count =
+        (offsetof(LoadReport, boot_id) - begin) / sizeof(std::uint64_t);
+
+    std::array<std::atomic<std::uint64_t>, words_count> announced;
+    FadingTime own_latency;
+
+    void take(const LoadReport& load) {
+        std::array<std::uint64_t, words_count> words{};
+        std::memcpy(words.data(), reinterpret_cast<const std::byte*>(&load) + begin, sizeof words);
+        for (std::size_t index = 0; index < words_count; ++index) {
+            announced[index].store(words[index], std::memory_order_relaxed);
+        }
+    }
+
+    void show(LoadReport& load) const {
+        copy_words<words_count, std::memory_order_relaxed>(
+            announced.data(), reinterpret_cast<std::byte*>(&load) + begin);
+    }
+};
+
 struct ClusterTable::Slot {
     alignas(cache_line_bytes) Seqlock<ServerReport> report;
 
@@ -128,7 +153,6 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> pooled;
     std::atomic<std::uint32_t> connections_missed;
     std::atomic<std::uint64_t> name_hash;
-    FadingTime latency;
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -158,6 +182,7 @@ struct ClusterTable::Header {
 };
 
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
+static_assert(offsetof(ServerReport, load) == 0, "it is read as what a report begins with");
 
 // Where the regions begin that follow the header.
 struct ClusterTable::Layout {
@@ -165,13 +190,15 @@ struct ClusterTable::Layout {
         : cells(round_up(sizeof(Header))),
           directory(cells + size.cells_max * sizeof(ChildCell)),
           glances(directory + round_up(size.slots_max * sizeof(DirectoryEntry))),
-          exchanges(glances + size.slots_max * sizeof(Glance)),
+          numbers(glances + size.slots_max * sizeof(Glance)),
+          exchanges(numbers + round_up(size.slots_max * sizeof(Numbers))),
           slots(exchanges + round_up(size.slots_max * sizeof(ExchangeNumbers))),
           end(slots + size.slots_max * sizeof(Slot)) {}
 
     std::size_t cells;
     std::size_t directory;
     std::size_t glances;
+    std::size_t numbers;
     std::size_t exchanges;
     std::size_t slots;
     std::size_t end;
@@ -187,6 +214,7 @@ ClusterTable::ClusterTable(Header* header)
     cells_ = reinterpret_cast<ChildCell*>(base + layout.cells);
     directory_ = reinterpret_cast<DirectoryEntry*>(base + layout.directory);
     glances_ = reinterpret_cast<Glance*>(base + layout.glances);
+    numbers_ = reinterpret_cast<Numbers*>(base + layout.numbers);
     exchanges_ = reinterpret_cast<ExchangeNumbers*>(base + layout.exchanges);
     slots_ = reinterpret_cast<Slot*>(base + layout.slots);
 }
@@ -256,8 +284,8 @@ void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_i
     glance.boot_heard_at.store(not_heard_yet, std::memory_order_relaxed);
     glance.health.forget();
     glance.ejected_until.store(0, std::memory_order_relaxed);
+    numbers_[slot_index].own_latency.forget();
     Slot& target = slot(slot_index);
-    target.latency.forget();
     target.boot_id.store(its_boot_id, std::memory_order_relaxed);
     target.failures.store(0, std::memory_order_relaxed);
     target.pooled.store(0, std::memory_order_relaxed);
@@ -366,6 +394,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     target.measurement.store(load.measurement, std::memory_order_relaxed);
     target.announced_at.store(load.received_at, std::memory_order_relaxed);
     target.report.write(report);
+    numbers_[*slot_index].take(load);
     glance.take(report);
     refresh(*slot_index, load.boot_id, load.measurement, load.serving, load.workers_idle,
             load.received_at);
@@ -438,6 +467,27 @@ std::optional<ServerReport> ClusterTable::report(std::uint32_t slot_index) const
     return result;
 }
 
+// What a glance shows.  Before its callers, to become part of them: it is done for every server.
+inline void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now,
+                                  ServerView& view) const {
+    const Glance& glance = glance_at(slot_index);
+    view.slot_index = slot_index;
+    view.sent_since = glance.sent_since.load(std::memory_order_relaxed);
+    view.ejected = glance.ejected_until.load(std::memory_order_relaxed) > now;
+    view.unhealthy = glance.health.is_ejected(now);
+    const MonotonicTime boot_heard_at = glance.boot_heard_at.load(std::memory_order_relaxed);
+    view.known_for =
+        boot_heard_at == heard_before_us ? Nanoseconds::max() : elapsed(boot_heard_at, now);
+    const FreshLoad fresh = FreshLoad::unpack(glance.fresh.load(std::memory_order_relaxed));
+    view.serving = fresh.serving;
+    view.workers_idle = fresh.workers_idle;
+    const bool is_self = slot_index == self_slot;
+    view.proven =
+        is_self || header_->proof_demanded.load(std::memory_order_relaxed) == 0 || glance.proven();
+    view.age =
+        is_self ? Nanoseconds{0} : elapsed(glance.heard_at.load(std::memory_order_relaxed), now);
+}
+
 bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
                         ServerView& view) const {
     static_assert(offsetof(ServerReport, services_count) % 8 == 0);
@@ -445,7 +495,7 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     const Seqlock<ServerReport>& report = source.report;
     bool offered = service_hash == 0;
     const bool whole = report.read_whole([&] {
-        report.copy_out(&view.load, offsetof(ServerReport, load), sizeof view.load);
+        report.copy_first<sizeof view.load>(&view.load);
         if (service_hash == 0) {
             return;
         }
@@ -465,9 +515,7 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     observe(slot_index, now, view);
     view.in_flight = source.in_flight.load(std::memory_order_relaxed);
     view.name_hash = source.name_hash.load(std::memory_order_relaxed);
-    const FadingTime::Reading latency = source.latency.read(now);
-    view.own_latency_us = latency.us;
-    view.own_latency_age_ms = latency.age_ms;
+    show_own_latency(slot_index, now, view);
     if (slot_index == self_slot) {
         view.serving = cells().quick().serving;
         view.workers_idle = view.load.workers_idle;
@@ -475,33 +523,23 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     return true;
 }
 
-// What a glance shows.
-void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
-    const Glance& glance = glance_at(slot_index);
-    view.slot_index = slot_index;
-    view.sent_since = glance.sent_since.load(std::memory_order_relaxed);
-    view.ejected = glance.ejected_until.load(std::memory_order_relaxed) > now;
-    view.unhealthy = glance.health.is_ejected(now);
-    const MonotonicTime boot_heard_at = glance.boot_heard_at.load(std::memory_order_relaxed);
-    view.known_for =
-        boot_heard_at == heard_before_us ? Nanoseconds::max() : elapsed(boot_heard_at, now);
-    const FreshLoad fresh = FreshLoad::unpack(glance.fresh.load(std::memory_order_relaxed));
-    view.serving = fresh.serving;
-    view.workers_idle = fresh.workers_idle;
-    const bool is_self = slot_index == self_slot;
-    view.proven =
-        is_self || header_->proof_demanded.load(std::memory_order_relaxed) == 0 || glance.proven();
-    view.age =
-        is_self ? Nanoseconds{0} : elapsed(glance.heard_at.load(std::memory_order_relaxed), now);
+inline void ClusterTable::show_own_latency(std::uint32_t slot_index, MonotonicTime now,
+                                           ServerView& view) const {
+    const FadingTime::Reading latency = numbers_[slot_index].own_latency.read(now);
+    view.own_latency_us = latency.us;
+    view.own_latency_age_ms = latency.age_ms;
 }
 
-bool ClusterTable::glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
-                          ServerView& shown) const {
+[[gnu::always_inline]] inline bool ClusterTable::look_at(std::uint32_t slot_index, Detail detail,
+                                                         std::uint64_t service_hash,
+                                                         MonotonicTime now,
+                                                         ServerView& shown) const {
     const Glance& glance = glance_at(slot_index);
     const std::uint32_t says = glance.says.load(std::memory_order_relaxed);
     const bool first_service =
         service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash;
-    if (slot_index == self_slot || (!first_service && (says & Glance::has_more_services) != 0)) {
+    if (detail == Detail::all || slot_index == self_slot ||
+        (!first_service && (says & Glance::has_more_services) != 0)) {
         return view(slot_index, service_hash, now, shown);
     }
     if (!first_service || glance.heard_at.load(std::memory_order_relaxed) == 0) {
@@ -510,7 +548,29 @@ bool ClusterTable::glance(std::uint32_t slot_index, std::uint64_t service_hash, 
     observe(slot_index, now, shown);
     shown.load.interval_ms = says & Glance::interval_mask;
     shown.load.flags = says >> Glance::flags_shift & Glance::flags_mask;
+    if (detail == Detail::numbers) {
+        numbers_[slot_index].show(shown.load);
+        show_own_latency(slot_index, now, shown);
+    }
     return true;
+}
+
+bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+                        MonotonicTime now, ServerView& shown) const {
+    return look_at(slot_index, detail, service_hash, now, shown);
+}
+
+std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_hash,
+                                        MonotonicTime now, bool (*accepted)(const ServerView&),
+                                        std::span<ServerView> room) const {
+    const std::uint32_t used = slots_used();
+    std::size_t count = 0;
+    for (std::uint32_t index = self_slot + 1; index < used && count < room.size(); ++index) {
+        if (look_at(index, detail, service_hash, now, room[count]) && accepted(room[count])) {
+            ++count;
+        }
+    }
+    return count;
 }
 
 std::optional<std::uint32_t> ClusterTable::find_contact(const Endpoint& contact) const {
@@ -560,7 +620,7 @@ void ClusterTable::forward_ended(std::uint32_t slot_index) const {
 
 void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcome,
                                  Nanoseconds latency, MonotonicTime now) const {
-    Slot& target = slot(slot_index);
+    FadingTime& own_latency = numbers_[slot_index].own_latency;
     if (outcome == ForwardOutcome::unjudged) {
         return;
     }
@@ -572,13 +632,14 @@ void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcom
         forward_succeeded(slot_index);  // the connection, at least
     }
     if (outcome == ForwardOutcome::answered) {
-        target.latency.add_peak(latency, now);
+        own_latency.add_peak(latency, now);
         glance_at(slot_index).health.succeeded(now);
         learn_forwarding_cost(slot_index, latency, now);
         return;
     }
     if (outcome == ForwardOutcome::timed_out) {
-        target.latency.add_peak(latency, now);  // it would have taken this long at least
+        numbers_[slot_index].own_latency.add_peak(latency,
+                                                  now);  // it would have taken this long at least
     }
     if (outcome == ForwardOutcome::unreachable) {
         forward_failed(slot_index, now);
@@ -609,8 +670,7 @@ void ClusterTable::learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds l
                                          MonotonicTime now) const {
     const Seqlock<ServerReport>& report = slot(slot_index).report;
     LoadReport load;
-    const bool whole = report.read_whole(
-        [&] { report.copy_out(&load, offsetof(ServerReport, load), sizeof load); });
+    const bool whole = report.read_whole([&] { report.copy_first<sizeof load>(&load); });
     if (whole && load.latency_proxied_us != 0) {
         const Nanoseconds there = std::chrono::microseconds{load.latency_proxied_us};
         header_->forwarding_cost.add_mean(std::max(latency - there, Nanoseconds{0}), now);

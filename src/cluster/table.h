@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 8;
+constexpr std::uint32_t cluster_layout_version = 9;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -127,8 +127,11 @@ public:
     bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
               ServerView& view) const override;
 
-    bool glance(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
-                ServerView& shown) const override;
+    bool look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+              MonotonicTime now, ServerView& shown) const override;
+    std::size_t look_at_peers(Detail detail, std::uint64_t service_hash, MonotonicTime now,
+                              bool (*accepted)(const ServerView&),
+                              std::span<ServerView> room) const override;
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
 
@@ -208,6 +211,7 @@ private:
     struct Header;
     struct DirectoryEntry;
     struct Glance;
+    struct Numbers;
     struct Slot;
     struct Layout;
 
@@ -216,7 +220,10 @@ private:
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
+    bool look_at(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+                 MonotonicTime now, ServerView& shown) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
+    void show_own_latency(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;
@@ -237,6 +244,7 @@ private:
     ChildCell* cells_;
     DirectoryEntry* directory_;
     Glance* glances_;
+    Numbers* numbers_;
     ExchangeNumbers* exchanges_;
     Slot* slots_;
 };

@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 namespace backhand {
 
 namespace {
-
-// More than are ever tried.
-constexpr std::ptrdiff_t head_size = 8;
 
 // One "name=value" of a Cookie field (RFC 6265 section 4.2.1), whose beginning is at `rest`, which
 // moves on to the next.
@@ -72,7 +70,7 @@ std::optional<std::string_view> RequestView::cookie(std::string_view name) const
 }
 
 void CandidacySet::begin(const ServerView& self) {
-    servers_.clear();
+    servers_count_ = 0;
     scores_.clear();
     order_.clear();
     settled_ = false;
@@ -82,13 +80,25 @@ void CandidacySet::begin(const ServerView& self) {
 }
 
 void CandidacySet::add(const ServerView& server) {
-    order_.push_back(static_cast<std::uint32_t>(servers_.size()));
-    servers_.push_back(server);
-    scores_.push_back(no_score);
+    order_.push_back(static_cast<std::uint32_t>(servers_count_));
+    make_room(1);
+    servers_[servers_count_++] = server;
+}
+
+void CandidacySet::make_all_members() {
+    order_.resize(servers_count_);
+    std::iota(order_.begin(), order_.end(), 0U);
+}
+
+void CandidacySet::make_room(std::size_t servers_count) {
+    if (servers_.size() < servers_count_ + servers_count) {
+        servers_.resize(servers_count_ + servers_count);
+    }
 }
 
 std::optional<double> CandidacySet::score(std::size_t position) const {
-    const double score = scores_[order_[position]];
+    const std::uint32_t index = order_[position];
+    const double score = index < scores_.size() ? scores_[index] : no_score;
     return std::isnan(score) ? std::nullopt : std::optional{score};
 }
 
@@ -107,9 +117,12 @@ void CandidacySet::truncate(std::size_t count) {
     order_.resize(std::min(count, order_.size()));
 }
 
+// From the head on, so that it can stop when the head is drawn.
 void CandidacySet::shuffle(Random& random) {
-    for (std::size_t left = order_.size(); left > 1; --left) {
-        std::swap(order_[left - 1], order_[random.below(static_cast<std::uint32_t>(left))]);
+    const std::size_t drawn = head_only_ ? std::min(head_size, order_.size()) : order_.size();
+    for (std::size_t place = 0; place < drawn; ++place) {
+        const auto left = static_cast<std::uint32_t>(order_.size() - place);
+        std::swap(order_[place], order_[place + random.below(left)]);
     }
 }
 
@@ -153,9 +166,9 @@ void CandidacySet::sort_by_ranking(double margin) {
         return left.score != right.score ? left.score < right.score
                                          : left.position < right.position;
     };
-    if (head_only_ && !(margin > 0) && std::ssize(ranking_) > 2 * head_size) {
-        std::partial_sort(ranking_.begin(), ranking_.begin() + head_size, ranking_.end(),
-                          comes_first);
+    if (head_only_ && !(margin > 0) && ranking_.size() > 2 * head_size) {
+        std::partial_sort(ranking_.begin(), ranking_.begin() + std::ptrdiff_t{head_size},
+                          ranking_.end(), comes_first);
     } else {
         std::sort(ranking_.begin(), ranking_.end(), comes_first);
     }
@@ -171,7 +184,13 @@ void CandidacySet::sort_by_ranking(double margin) {
     }
     for (std::size_t position = 0; position < order_.size(); ++position) {
         order_[position] = ranking_[position].index;
-        scores_[ranking_[position].index] = ranking_[position].score;
+    }
+    if (head_only_) {
+        return;  // nobody asks for scores any more
+    }
+    scores_.resize(servers_count_, no_score);
+    for (const Ranked& ranked : ranking_) {
+        scores_[ranked.index] = ranked.score;
     }
 }
 

@@ -100,6 +100,16 @@ public:
     // Adds a server and makes it the last member.
     void add(const ServerView& server);
 
+    // As begin() and an add() for each of many, without copies.  `fill` is given room for so many
+    // and says how many it has filled.
+    template <class Fill>
+    void begin(const ServerView& self, std::size_t others_max, Fill fill) {
+        begin_without(self);
+        make_room(others_max);
+        servers_count_ += fill(std::span{servers_}.subspan(servers_count_, others_max));
+        make_all_members();
+    }
+
     // As begin(), but self is no member yet.
     void begin_without(const ServerView& self);
 
@@ -119,12 +129,13 @@ public:
     const ServerView& operator[](std::size_t position) const { return servers_[order_[position]]; }
 
     // Every server that may be a member, self first, whoever is one.
-    std::span<const ServerView> servers() const { return servers_; }
+    std::span<const ServerView> servers() const { return {servers_.data(), servers_count_}; }
 
     // Calls change(ServerView&) for each of them: what the functions after this one then see.
     template <class Change>
     void change_views(Change change) {
-        std::for_each(servers_.begin(), servers_.end(), change);
+        const std::span<ServerView> all{servers_.data(), servers_count_};
+        std::for_each(all.begin(), all.end(), change);
     }
 
     const ServerView& self() const { return servers_.front(); }
@@ -153,11 +164,11 @@ public:
     // they had before.  So a margin never puts a member before one that is better by more.
     template <class Score>
     void order_by(Score score, double margin = 0) {
-        ranking_.clear();
-        for (const std::uint32_t index : order_) {
-            const auto position = static_cast<std::uint32_t>(ranking_.size());
+        ranking_.resize(order_.size());
+        for (std::uint32_t position = 0; position < order_.size(); ++position) {
+            const std::uint32_t index = order_[position];
             const double value = score(servers_[index]);
-            ranking_.push_back({std::isnan(value) ? worst_score : value, position, index});
+            ranking_[position] = {std::isnan(value) ? worst_score : value, position, index};
         }
         sort_by_ranking(margin);
     }
@@ -170,8 +181,12 @@ public:
         head_only_ = head_only;
     }
 
-    // From now on order_by() may leave all but the first members of a large set in any order.
+    // From now on nobody looks at more than the first few members, nor at scores: order_by() and
+    // shuffle() may leave the others of a large set in any order.
     void order_head_only() { head_only_ = true; }
+
+    // So many of them.
+    static constexpr std::size_t head_size = 8;
 
     // The last score that order_by() gave the member; nullopt: it has none.
     std::optional<double> score(std::size_t position) const;
@@ -213,10 +228,13 @@ private:
     static constexpr double worst_score = std::numeric_limits<double>::infinity();
     static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
 
+    void make_room(std::size_t servers_count);
+    void make_all_members();
     void sort_by_ranking(double margin);
 
-    std::vector<ServerView> servers_;
-    std::vector<double> scores_;        // of servers_; no_score: none yet
+    std::vector<ServerView> servers_;  // of which there are servers_count_: the rest is room
+    std::vector<double> scores_;       // of servers_, or none; no_score: none yet
+    std::size_t servers_count_ = 0;
     std::vector<std::uint32_t> order_;  // indices into servers_
     std::vector<Ranked> ranking_;       // room to sort in
     std::vector<std::uint32_t> slots_;  // room for Chain to choose from
@@ -246,7 +264,10 @@ public:
 
     virtual Effect effect() const { return Effect::any; }
 
-    // By what ClusterView::glance() shows; the same however often it is asked in one decision.
+    // How closely it looks at servers: it is shown no more.
+    virtual Detail reads() const { return Detail::all; }
+
+    // By what a glance shows; the same however often it is asked in one decision.
     virtual bool keeps(const ServerView&, const DecisionContext&) const { return true; }
 
     virtual std::size_t window(std::size_t /*members*/) const { return 0; }

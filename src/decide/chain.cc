@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "decide/builtin.h"
-#include "decide/explain.h"
 
 namespace backhand {
 
@@ -22,35 +21,14 @@ constexpr std::size_t slots_per_place_min = 4;
 
 }  // namespace
 
-Exclusion exclusion_of(const ServerView& peer) {
-    if (!peer.proven) {
-        return Exclusion::unproven;
-    }
-    if (peer.load.has(ServerFlag::leaving)) {
-        return Exclusion::leaving;
-    }
-    if (is_silent(peer)) {
-        return Exclusion::silent;
-    }
-    if (peer.ejected) {
-        return Exclusion::ejected;
-    }
-    // A report of idle workers justifies only so many sends.
-    return peer.workers_idle > peer.sent_since ? Exclusion::none : Exclusion::no_idle_worker;
-}
-
 void take_decision(const CandidacySet& set, Decision& decision) {
     decision.no_candidate = set.empty();
     decision.redirect = set.redirect();
-    decision.peers.reserve(set.size());  // once for good, wherever self stands
-    for (std::size_t position = 0; position < set.size() && !set[position].is_self(); ++position) {
+    decision.peers.reserve(CandidacySet::head_size);  // once for good
+    const std::size_t head = std::min(set.size(), CandidacySet::head_size);
+    for (std::size_t position = 0; position < head && !set[position].is_self(); ++position) {
         decision.peers.push_back(set[position].slot_index);
     }
-}
-
-bool is_silent(const ServerView& server) {
-    const Nanoseconds three_intervals = 3 * Milliseconds{server.load.interval_ms};
-    return server.age > std::max(silence_max, three_intervals);
 }
 
 Status Chain::append(std::string_view name, std::string_view argument) {
@@ -92,7 +70,12 @@ void Chain::switch_off() {
 void Chain::find_shortcuts() {
     using Effect = CandidacyFunction::Effect;
     sampled_ = window_ = 0;
+    keepers_.clear();
     self_stays_below_ = 0;
+    reads_ = Detail::glance;
+    for (const auto& function : functions_) {
+        reads_ = std::max(reads_, function->reads());
+    }
     // An order is needed as a whole until only functions follow that look at the head.
     head_only_from_ = functions_.size();
     while (head_only_from_ > 0 && functions_[head_only_from_ - 1]->needs_head_only()) {
@@ -112,6 +95,7 @@ void Chain::find_shortcuts() {
         const CandidacyFunction& function = *functions_[index];
         switch (function.effect()) {
             case Effect::keeps:
+                keepers_.push_back(&function);
                 continue;
             case Effect::shuffles:
                 shuffled = true;
@@ -163,9 +147,8 @@ void Chain::apply_from(std::size_t first, CandidacySet& set, const DecisionConte
 }
 
 bool Chain::keeps_at_head(const ServerView& server, const DecisionContext& context) const {
-    return std::all_of(functions_.begin(),
-                       functions_.begin() + static_cast<std::ptrdiff_t>(sampled_),
-                       [&](const auto& function) { return function->keeps(server, context); });
+    return std::all_of(keepers_.begin(), keepers_.end(),
+                       [&](const auto* keeper) { return keeper->keeps(server, context); });
 }
 
 bool Chain::apply_to_sample(CandidacySet& set, const DecisionContext& context) const {
@@ -188,9 +171,9 @@ bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
         const std::uint32_t slot_index = context.random.below(slots_used);
         const bool is_self = slot_index == self_slot;
         if (set.has_slot(slot_index) ||
-            (!is_self &&
-             (!context.table.view(slot_index, context.request.service_hash, context.now, server) ||
-              exclusion_of(server) != Exclusion::none))) {
+            (!is_self && (!context.table.look(slot_index, reads_, context.request.service_hash,
+                                              context.now, server) ||
+                          !may_take_requests(server)))) {
             continue;
         }
         const ServerView& drawn = is_self ? set.self() : server;
@@ -218,8 +201,9 @@ bool Chain::apply_to_few(CandidacySet& set, const DecisionContext& context) cons
     ServerView server;
     bool has_peer = false;
     for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
-        if (context.table.glance(index, context.request.service_hash, context.now, server) &&
-            exclusion_of(server) == Exclusion::none) {
+        if (context.table.look(index, Detail::glance, context.request.service_hash, context.now,
+                               server) &&
+            may_take_requests(server)) {
             has_peer = true;
             if (keeps_at_head(server, context)) {
                 slots.push_back(index);
@@ -236,8 +220,8 @@ bool Chain::apply_to_few(CandidacySet& set, const DecisionContext& context) cons
         std::swap(slots[place], slots[place + context.random.below(left)]);
         if (slots[place] == self_slot) {
             set.add_self();
-        } else if (context.table.view(slots[place], context.request.service_hash, context.now,
-                                      server)) {
+        } else if (context.table.look(slots[place], reads_, context.request.service_hash,
+                                      context.now, server)) {
             set.add(server);
         }
     }
@@ -275,14 +259,10 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
         return;
     }
 
-    set.begin(server);
-    const std::uint32_t slots_used = context.table.slots_used();
-    for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
-        if (context.table.view(index, context.request.service_hash, context.now, server) &&
-            exclusion_of(server) == Exclusion::none) {
-            set.add(server);
-        }
-    }
+    set.begin(server, context.table.slots_used(), [&](std::span<ServerView> room) {
+        return context.table.look_at_peers(chain.reads(), context.request.service_hash, context.now,
+                                           &may_take_requests, room);
+    });
     if (set.size() == 1) {
         decision.no_candidate = true;
         return;

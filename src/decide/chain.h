@@ -5,9 +5,7 @@
 //     Backhand byLogWindow
 //     Backhand byLoad
 //
-// Which servers may be candidates at all is not left to the chain (design rules that keep a cluster
-// alive): a peer that has been silent too long, is leaving, failed a moment ago, does not offer the
-// request's site or has no idle worker is never in the set.
+// Which servers may be candidates at all is not left to it: exclusion.h.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +16,9 @@
 
 #include "base/result.h"
 #include "decide/candidacy.h"
+#include "decide/exclusion.h"
 
 namespace backhand {
-
-// A peer silent for longer than this is no candidate, whatever the chain says; servers that
-// announce less than once a second get three intervals.
-constexpr Nanoseconds silence_max = std::chrono::seconds{3};
-
-bool is_silent(const ServerView& server);
 
 class Chain {
 public:
@@ -61,6 +54,9 @@ public:
     // With fewer requests in progress than this, self serves the request, whatever the cluster does
     // meanwhile: there is nothing to decide.
     double self_stays_below() const { return self_stays_below_; }
+
+    // How closely its functions look at servers.
+    Detail reads() const { return reads_; }
 
     // True if the chain begins by drawing a few servers at random, whose number is known
     // beforehand.
@@ -98,9 +94,12 @@ private:
     std::string text_;
 
     // What find_shortcuts() found.  So many functions at the head amount to keeping a few at
-    // random; how many, the last of them says, and if that is always the same, `window_`.
+    // random of those that `keepers_` among them keep; how many, the last of them says, and if that
+    // is always the same, `window_`.
     std::size_t sampled_ = 0;
     std::size_t window_ = 0;
+    std::vector<const CandidacyFunction*> keepers_;
+    Detail reads_ = Detail::glance;
     std::size_t head_only_from_ = 0;  // from this function on only the head matters
     double self_stays_below_ = 0;
 };
@@ -124,8 +123,8 @@ struct ForwardFeedback {
 };
 
 struct Decision {
-    // Peers to try in this order before self; empty: serve here.  Of more than 16, those behind the
-    // eighth may be in any order.
+    // Peers to try in this order before self; empty: serve here.  At most CandidacySet::head_size,
+    // which is more than are ever tried.
     std::vector<std::uint32_t> peers;
     // The chain left nobody, or nobody but self was a candidate to begin with.
     bool no_candidate = false;

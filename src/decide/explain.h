@@ -15,21 +15,6 @@
 
 namespace backhand {
 
-// Why a server is in no set, whatever the chain says; `none`: it may be.
-enum class Exclusion : std::uint8_t {
-    none,
-    other_site,  // does not offer the request's site, or has no readable report
-    silent,
-    unproven,
-    leaving,
-    ejected,
-    no_idle_worker,
-};
-
-std::string_view to_string(Exclusion exclusion);
-
-Exclusion exclusion_of(const ServerView& peer);
-
 struct Explanation {
     struct Server {
         ServerView view;

@@ -1,70 +1,19 @@
 // Functions that look at the request instead of the servers: a request that does not match is
 // served here.
-//
-// Patterns are POSIX extended regular expressions.  Whoever writes a .htaccess file writes
-// patterns too, so what could make the C library take seconds or gigabytes over one is refused.
 #include <algorithm>
 #include <array>
 
-#include <regex.h>
-
-#include "base/text.h"
 #include "decide/making.h"
+#include "decide/pattern.h"
 
 namespace backhand {
 
 namespace {
 
-constexpr std::size_t pattern_bytes_max = 255;
-
-class Pattern {
+// What the others have in common.
+class RequestFilter : public CandidacyFunction {
 public:
-    Pattern() = default;
-    Pattern(const Pattern&) = delete;
-    Pattern& operator=(const Pattern&) = delete;
-
-    ~Pattern() {
-        if (compiled_) {
-            ::regfree(&regex_);
-        }
-    }
-
-    // Error malformed says what is wrong with it.  Called once.
-    Status compile(const std::string& text) {
-        const int failure = ::regcomp(&regex_, text.c_str(), REG_EXTENDED | REG_NOSUB);
-        compiled_ = failure == 0;
-        if (!compiled_) {
-            std::array<char, 128> reason{};
-            ::regerror(failure, &regex_, reason.data(), reason.size());
-            return Error{Error::Kind::malformed, reason.data()};
-        }
-        return Done{};
-    }
-
-    // Threads take turns at one pattern inside the C library, which builds its automaton as it
-    // goes: it allocates for the first texts that take a new way through it, and then no more.
-    // Without memory nothing matches.
-    bool matches(std::string_view text) const {
-        regmatch_t range{};
-        range.rm_eo = static_cast<regoff_t>(text.size());
-        // REG_STARTEND: the text need not end in a NUL.  REG_NOSUB: `range` is read, not written.
-        return ::regexec(&regex_, text.empty() ? "" : text.data(), 1, &range, REG_STARTEND) == 0;
-    }
-
-private:
-    regex_t regex_{};
-    bool compiled_ = false;
-};
-
-class ByRequest final : public CandidacyFunction {
-public:
-    using Part = std::string_view (*)(const RequestView&);
-
-    ByRequest(Part part, bool ignoring_case) : part_(part), ignoring_case_(ignoring_case) {}
-
-    Status compile(const std::string& text) {
-        return pattern_.compile(ignoring_case_ ? lowered(text) : text);
-    }
+    explicit RequestFilter(Pattern pattern) : pattern_(std::move(pattern)) {}
 
     void apply(CandidacySet& set, const DecisionContext& context) const override {
         if (!admits(context.request)) {
@@ -74,45 +23,49 @@ public:
 
     Effect effect() const override { return Effect::keeps; }
 
-    // Not REG_ICASE, with which the C library copies every text into new memory.
+    Detail reads() const override { return Detail::glance; }
+
+protected:
+    bool matches(std::string_view text) const { return pattern_.matches(text); }
+
+private:
+    Pattern pattern_;
+};
+
+class ByPart final : public RequestFilter {
+public:
+    using Part = std::string_view (*)(const RequestView&);
+
+    ByPart(Pattern pattern, Part part) : RequestFilter(std::move(pattern)), part_(part) {}
+
+    bool admits(const RequestView& request) const override { return matches(part_(request)); }
+
+private:
+    Part part_;
+};
+
+// One of the header field's lines.
+class ByHeader final : public RequestFilter {
+public:
+    ByHeader(Pattern pattern, std::string name)
+        : RequestFilter(std::move(pattern)),
+          name_(std::move(name)) {}
+
     bool admits(const RequestView& request) const override {
-        const std::string_view part = part_(request);
-        if (!ignoring_case_) {
-            return pattern_.matches(part);
-        }
-        std::array<char, host_bytes_max + 1> lower{};
-        if (part.size() > host_bytes_max) {
+        if (request.facts == nullptr) {
             return false;
         }
-        std::transform(part.begin(), part.end(), lower.begin(), to_lower);
-        return pattern_.matches({lower.data(), part.size()});
+        for (std::size_t nth = 0; const auto value = request.facts->header(name_.c_str(), nth);
+             ++nth) {
+            if (matches(*value)) {
+                return true;
+            }
+        }
+        return false;
     }
 
 private:
-    // No name can be longer (RFC 1035).
-    static constexpr std::size_t host_bytes_max = 255;
-
-    // A pattern that matches a text in small letters if this one matches it without regard to case.
-    static std::string lowered(const std::string& pattern) {
-        std::string result;
-        for (std::size_t index = 0; index < pattern.size(); ++index) {
-            const std::string_view rest = std::string_view{pattern}.substr(index);
-            if (rest.starts_with("[:upper:]") || rest.starts_with("[:lower:]")) {
-                result += "[:alpha:]";
-                index += 8;
-            } else if (rest.front() == '\\' && rest.size() > 1) {
-                result += rest.substr(0, 2);  // \W is not \w
-                ++index;
-            } else {
-                result += to_lower(rest.front());
-            }
-        }
-        return result;
-    }
-
-    Part part_;
-    bool ignoring_case_;
-    Pattern pattern_;
+    std::string name_;
 };
 
 std::string_view host_of(const RequestView& request) {
@@ -131,88 +84,41 @@ std::string_view path_of(const RequestView& request) {
     return path;
 }
 
-// What the pattern must not have: counted repetitions, which the C library copies out one inside
-// the other, and back-references, which it tries in every combination.
-bool is_cheap(std::string_view pattern) {
-    for (std::size_t index = 0; index < pattern.size(); ++index) {
-        if (pattern[index] == '{') {
-            return false;
-        }
-        if (pattern[index] == '\\') {
-            ++index;
-            if (index < pattern.size() && pattern[index] >= '0' && pattern[index] <= '9') {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-constexpr const char* allowed_patterns =
-    ", of at most 255 bytes, with neither back-references (\\1) nor "
-    "counted repetitions ({2,5}; a brace that is meant is written \\{)";
-
-bool is_allowed(std::string_view pattern) {
-    return pattern.size() <= pattern_bytes_max && is_cheap(pattern);
-}
-
-Made make_filter(std::string_view name, std::string_view pattern, ByRequest::Part part,
-                 bool ignoring_case, const std::string& example) {
-    const std::string expected = "a POSIX extended regular expression, for example " + example;
+// The pattern of a line; `argument` is all that was written, `expected` what would be right.
+Result<Pattern> compile(std::string_view name, std::string_view argument, std::string_view pattern,
+                        Pattern::Case letters, const std::string& expected) {
     if (pattern.empty()) {
-        return bad_argument(name, pattern, expected);
+        return bad_argument(name, argument, expected);
     }
-    if (!is_allowed(pattern)) {
-        return bad_argument(name, pattern, expected + allowed_patterns);
+    if (pattern.size() > Pattern::bytes_max) {
+        return bad_argument(
+            name, argument,
+            expected + ", of at most " + std::to_string(Pattern::bytes_max) + " bytes");
     }
-    auto function = std::make_unique<ByRequest>(part, ignoring_case);
-    const Status compiled = function->compile(std::string(pattern));
+    auto compiled = Pattern::compile(pattern, letters);
     if (!compiled) {
-        return bad_argument(name, pattern, expected + " (" + compiled.error().detail + ")");
+        return bad_argument(name, argument, expected + " (" + compiled.error().detail + ")");
     }
-    return just(std::move(function), with_argument(name, pattern));
+    return compiled;
 }
 
-// The name of a header field, and a pattern that one of its lines matches.
-class ByHeader final : public CandidacyFunction {
-public:
-    explicit ByHeader(std::string name) : name_(std::move(name)) {}
-
-    Status compile(const std::string& text) { return pattern_.compile(text); }
-
-    void apply(CandidacySet& set, const DecisionContext& context) const override {
-        if (!admits(context.request)) {
-            set.keep_if([](const ServerView& server) { return server.is_self(); });
-        }
+Made make_by_part(std::string_view name, std::string_view pattern, ByPart::Part part,
+                  Pattern::Case letters, const std::string& example) {
+    auto compiled =
+        compile(name, pattern, pattern, letters, "a regular expression, for example " + example);
+    if (!compiled) {
+        return compiled.error();
     }
-
-    Effect effect() const override { return Effect::keeps; }
-
-    bool admits(const RequestView& request) const override {
-        if (request.facts == nullptr) {
-            return false;
-        }
-        for (std::size_t nth = 0; const auto value = request.facts->header(name_.c_str(), nth);
-             ++nth) {
-            if (pattern_.matches(*value)) {
-                return true;
-            }
-        }
-        return false;
-    }
-
-private:
-    std::string name_;
-    Pattern pattern_;
-};
+    return just(std::make_unique<ByPart>(std::move(*compiled), part), with_argument(name, pattern));
+}
 
 Made make_by_header(std::string_view name, std::string_view argument) {
     // RFC 9110 section 5.6.2.
     constexpr std::string_view letters =
         "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const std::string expected =
-        "the name of a header field and a POSIX extended regular expression, for example byHeader "
-        "User-Agent ^Mozilla";
+        "the name of a header field and a regular expression, for example byHeader User-Agent "
+        "^Mozilla";
     const std::size_t space = argument.find(' ');
     const std::string_view field = argument.substr(0, space);
     const std::size_t begin = argument.find_first_not_of(' ', std::min(space, argument.size()));
@@ -220,24 +126,21 @@ Made make_by_header(std::string_view name, std::string_view argument) {
         begin == std::string_view::npos) {
         return bad_argument(name, argument, expected);
     }
-    const std::string_view pattern = argument.substr(begin);
-    if (!is_allowed(pattern)) {
-        return bad_argument(name, argument, expected + allowed_patterns);
-    }
-    auto function = std::make_unique<ByHeader>(std::string(field));
-    const Status compiled = function->compile(std::string(pattern));
+    auto compiled =
+        compile(name, argument, argument.substr(begin), Pattern::Case::matters, expected);
     if (!compiled) {
-        return bad_argument(name, argument, expected + " (" + compiled.error().detail + ")");
+        return compiled.error();
     }
-    return just(std::move(function), with_argument(name, argument));
+    return just(std::make_unique<ByHeader>(std::move(*compiled), std::string(field)),
+                with_argument(name, argument));
 }
 
 Made make_by_host(std::string_view name, std::string_view pattern) {
-    return make_filter(name, pattern, host_of, true, "byHost ^www\\.");
+    return make_by_part(name, pattern, host_of, Pattern::Case::ignored, "byHost ^www\\.");
 }
 
 Made make_by_path(std::string_view name, std::string_view pattern) {
-    return make_filter(name, pattern, path_of, false, "byPath ^/app/");
+    return make_by_part(name, pattern, path_of, Pattern::Case::matters, "byPath ^/app/");
 }
 
 constexpr std::array builtins = {

@@ -35,6 +35,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::numbers; }
 };
 
 class ByHealth final : public CandidacyFunction {
@@ -45,6 +47,8 @@ public:
 
     Effect effect() const override { return Effect::keeps; }
 
+    Detail reads() const override { return Detail::glance; }
+
     bool keeps(const ServerView& server, const DecisionContext&) const override {
         const bool ready = server.workers_idle > server.sent_since;
         return server.is_self() || (!server.unhealthy && !server.ejected && ready &&
@@ -53,7 +57,8 @@ public:
 };
 
 // Leaves a new server out of most decisions, and of fewer and fewer, until it has been there for
-// some time: its caches are cold.
+// some time: its caches are cold.  How long that is servers do not say; it counts since their boot
+// id was first heard.
 class BySlowStart final : public CandidacyFunction {
 public:
     explicit BySlowStart(double seconds) : seconds_(seconds) {}
@@ -63,6 +68,8 @@ public:
     }
 
     Effect effect() const override { return Effect::keeps; }
+
+    Detail reads() const override { return Detail::glance; }
 
     // The moment is the dice, so that a server that is looked at twice in one decision is in it or
     // not both times.

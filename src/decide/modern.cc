@@ -27,6 +27,8 @@ public:
 
     Effect effect() const override { return Effect::shortens; }
 
+    Detail reads() const override { return Detail::glance; }
+
     std::size_t window(std::size_t) const override { return size_; }
 
     bool window_is_fixed() const override { return true; }
@@ -44,6 +46,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::glance; }
 };
 
 // Moving a request costs both servers work, and time.  It pays only if the head of the set has at
@@ -60,6 +64,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::glance; }
 
     bool needs_head_only() const override { return true; }
 
@@ -121,6 +127,8 @@ public:
 
     Effect effect() const override { return Effect::orders; }
 
+    Detail reads() const override { return Detail::numbers; }
+
 private:
     // Above every latency, and above every count on top of that.
     static constexpr double hot_base = 1e10;
@@ -160,6 +168,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::numbers; }
 };
 
 // Basic load interpretation (Dahlin: "Interpreting stale load information", 1999): since the
@@ -185,6 +195,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::numbers; }
 
 private:
     // At the members, by others than this host, whose own are known.
@@ -249,10 +261,11 @@ struct Line {
 };
 
 // Every server has heard the same news.  So each looks at a few peers drawn at random (or all would
-// run to the same one), counts what it sent itself, and lets go of a request only for a gain.
+// run to the same one), counts what it sent itself, and lets go of a request only for a gain.  Two
+// peers: docs/policies.md compares one, two and three.
 constexpr std::array auto_lines = {
     Line{"byAge", "2"},    Line{"removeSelf", ""}, Line{"byRandom", ""},
-    Line{"byWindow", "3"}, Line{"byInFlight", ""}, Line{"preferSelf", "1"},
+    Line{"byWindow", "2"}, Line{"byInFlight", ""}, Line{"preferSelf", "1"},
 };
 
 Made make_auto(std::string_view name, std::string_view argument) {

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <limits>
 
+#include "decide/cost.h"
 #include "decide/making.h"
 
 namespace backhand {
@@ -27,6 +27,8 @@ public:
 
     Effect effect() const override { return Effect::keeps; }
 
+    Detail reads() const override { return Detail::glance; }
+
     bool keeps(const ServerView& server, const DecisionContext&) const override {
         return server.age <= age_max_;
     }
@@ -42,6 +44,8 @@ public:
     }
 
     Effect effect() const override { return Effect::shuffles; }
+
+    Detail reads() const override { return Detail::glance; }
 };
 
 // Keeps max(1, floor(log2 n)) of n.  bit_width(n) is floor(log2 n) + 1.
@@ -52,6 +56,8 @@ public:
     }
 
     Effect effect() const override { return Effect::shortens; }
+
+    Detail reads() const override { return Detail::glance; }
 
     std::size_t window(std::size_t members) const override {
         const std::size_t log2_plus_1 = std::bit_width(members);
@@ -68,6 +74,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::numbers; }
 };
 
 class ByLoad final : public CandidacyFunction {
@@ -82,6 +90,8 @@ public:
 
     Effect effect() const override { return Effect::orders; }
 
+    Detail reads() const override { return Detail::numbers; }
+
 private:
     double bias_permille_;
 };
@@ -91,23 +101,30 @@ private:
 class ByCost final : public CandidacyFunction {
 public:
     void apply(CandidacySet& set, const DecisionContext& context) const override {
-        std::uint32_t load_max = 1;
-        for (const ServerView& server : set.servers()) {
-            const std::uint32_t cpus = server.load.whole_cpus();
-            const std::uint32_t per_cpu =
-                server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0);
-            load_max = std::max(load_max, std::bit_ceil(std::min(per_cpu, 1U << 30U)));
-        }
-        const auto servers_count = static_cast<std::uint32_t>(set.servers().size());
+        const CostScale scale{static_cast<std::uint32_t>(set.servers().size()),
+                              highest_load_per_cpu(set.servers())};
         if (const auto demand = context.request.location_time()) {
-            set.order_by([=](const ServerView& server) {
-                return added_cost_of(server.load, servers_count, load_max, *demand);
+            set.order_by([&scale, &demand](const ServerView& server) {
+                return scale.added_cost_of(server.load, *demand);
             });
         } else {
-            set.order_by([=](const ServerView& server) {
-                return cost_of(server.load, servers_count, load_max);
-            });
+            set.order_by([&scale](const ServerView& server) { return scale.cost_of(server.load); });
         }
+    }
+
+    Detail reads() const override { return Detail::numbers; }
+
+private:
+    // Divides for the few servers only that raise it.
+    static std::uint32_t highest_load_per_cpu(std::span<const ServerView> servers) {
+        std::uint32_t highest = 1;
+        for (const ServerView& server : servers) {
+            const std::uint32_t cpus = server.load.whole_cpus();
+            if (server.load.load_hwm > std::uint64_t{highest} * cpus) {
+                highest = server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0);
+            }
+        }
+        return highest;
     }
 };
 
@@ -123,6 +140,8 @@ public:
 
     Effect effect() const override { return Effect::orders; }
 
+    Detail reads() const override { return Detail::numbers; }
+
 private:
     double bias_;
 };
@@ -136,6 +155,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::glance; }
 };
 
 class RemoveSelf final : public CandidacyFunction {
@@ -145,6 +166,8 @@ public:
     }
 
     Effect effect() const override { return Effect::keeps; }
+
+    Detail reads() const override { return Detail::glance; }
 
     bool keeps(const ServerView& server, const DecisionContext&) const override {
         return !server.is_self();
@@ -186,6 +209,8 @@ public:
     }
 
     Effect effect() const override { return Effect::orders; }
+
+    Detail reads() const override { return Detail::numbers; }
 };
 
 Made make_by_age(std::string_view name, std::string_view argument) {
@@ -227,53 +252,6 @@ constexpr std::array builtins = {
 
 std::span<const Builtin> original_builtins() {
     return builtins;
-}
-
-namespace {
-
-// Shares of a server's resources that are in use: 1 and above is all.
-struct Usage {
-    double memory;
-    double cpu;
-    double workers;
-};
-
-Usage usage_of(const LoadReport& load, std::uint32_t load_max) {
-    const auto memory_total =
-        static_cast<double>(std::max<std::uint64_t>(1, load.memory_total_bytes));
-    const double jobs_per_cpu =
-        static_cast<double>(load.load_permille) / std::max(1U, load.cpus_permille);
-    return {.memory =
-                1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) / memory_total),
-            .cpu = jobs_per_cpu / std::max(1U, load_max),
-            .workers = std::min(
-                1.0, static_cast<double>(load.workers_busy) / std::max(1U, load.workers_max))};
-}
-
-double cost_of(const Usage& usage, std::uint32_t servers_count) {
-    const double base = std::max(2U, servers_count);
-    return std::pow(base, usage.memory) + std::pow(base, usage.cpu) + std::pow(base, usage.workers);
-}
-
-}  // namespace
-
-double cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max) {
-    return cost_of(usage_of(load, load_max), servers_count);
-}
-
-double added_cost_of(const LoadReport& load, std::uint32_t servers_count, std::uint32_t load_max,
-                     Nanoseconds demand) {
-    // A job of one second and more is a whole job.
-    const double job = std::clamp(std::chrono::duration<double>(demand).count(), 0.0, 1.0);
-    const double cpus = std::max(1U, load.cpus_permille) / 1000.0;
-    const std::uint32_t workers = load.workers_busy + load.workers_idle;
-    const Usage before = usage_of(load, load_max);
-    const Usage after = {
-        .memory = before.memory + job * before.memory / std::max(1U, workers),
-        .cpu = before.cpu + job / cpus / std::max(1U, load_max),
-        .workers = before.workers + job / std::max(1U, load.workers_max),
-    };
-    return cost_of(after, servers_count) - cost_of(before, servers_count);
 }
 
 }  // namespace backhand

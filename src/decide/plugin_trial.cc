@@ -124,7 +124,7 @@ private:
 
 [[noreturn]] void live_as_trial(const PluginTrial::Task& task, int writer) {
     for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTERM, SIGINT, SIGHUP,
-                             SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM}) {
+                             SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGXCPU}) {
         std::signal(signal, SIG_DFL);
     }
     sigset_t none{};
@@ -132,6 +132,9 @@ private:
     ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
+    const auto cpu_seconds = static_cast<rlim_t>(task.cpu_limit.count());
+    const rlimit some_cpu{cpu_seconds, cpu_seconds + 1};
+    ::setrlimit(RLIMIT_CPU, &some_cpu);
     // What this process was forked from has registered more, which is not ours to run.
     static_cast<void>(std::atexit([] { ::_exit(status_bad); }));
     ::_exit(Examiner{task, writer}.examine());
@@ -245,9 +248,10 @@ PluginTrial::Verdict PluginTrial::conclude(int status) const {
         }
         begin = end + 1;
     }
+    const bool out_of_cpu = status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU;
     if (status == status_good && good) {
         verdict.trouble.clear();
-    } else if (too_long_) {
+    } else if (too_long_ || out_of_cpu) {
         verdict.trouble = file_ + " takes too long " + last_step;
     } else if (status != -1 && WIFSIGNALED(status)) {
         verdict.trouble =

@@ -120,6 +120,8 @@ public:
 
     Effect effect() const override { return Effect::orders; }
 
+    Detail reads() const override { return Detail::glance; }
+
     bool needs_head_only() const override { return true; }
 
 private:

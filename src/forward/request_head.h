@@ -31,6 +31,7 @@ constexpr std::string_view not_signed = "unsigned";  // not by a member, for thi
 constexpr std::string_view replayed = "replayed";
 constexpr std::string_view other_site = "other-site";
 constexpr std::string_view tls = "tls";
+constexpr std::string_view busy = "busy";  // it would have had the last worker
 
 // The peer does not believe the forwarder, and would send back whatever else comes from it.
 constexpr bool is_for_forwarder(std::string_view reason) {

@@ -121,6 +121,15 @@ void note_reason(request_rec* r, const char* reason) {
     apr_table_setn(r->subprocess_env, "BACKHAND_REASON", reason);
 }
 
+// In a dry run: whom the request would have been sent to first.
+void note_choice(request_rec* r, const ClusterTable& table, std::uint32_t slot_index) {
+    ServerView chosen;
+    if (table.view(slot_index, 0, monotonic_now(), chosen)) {
+        apr_table_setn(r->subprocess_env, "BACKHAND_CHOICE",
+                       apr_pstrdup(r->pool, chosen.load.contact.to_string().c_str()));
+    }
+}
+
 void note_time(request_rec* r, Nanoseconds took) {
     const auto tenths_us = took.count() / 100;
     std::string text;
@@ -236,6 +245,7 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
     if (config.dry_run > 0) {
         counters.add(Counter::decisions_dry_run);
         note_reason(r, "dry-run");
+        note_choice(r, instance.table, decision.peers.front());
         return DECLINED;
     }
     if (decision.redirect == nullptr) {

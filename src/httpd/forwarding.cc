@@ -335,11 +335,11 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = receive_response(connection, response);
     }
     if (response.is_declined()) {
-        // Not learnt from: a peer that hears nobody any more declines everything, and must not stay
-        // young by that.
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
-    } else {
+    }
+    // A peer that hears nobody any more declines everything, and must not stay young by that.
+    if (!response.is_declined() || response.is_busy()) {
         learn(peer, response);
     }
     if (response.is_upgraded() && attempt == Attempt::answered) {

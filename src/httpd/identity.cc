@@ -118,6 +118,15 @@ int send_back(RequestState& state, std::string_view why) {
     return HTTP_SERVICE_UNAVAILABLE;
 }
 
+// With this request, every worker is at work.  The forwarder may know of an idle one, and whoever
+// connects next to this server finds a worker.
+bool is_busy(const ClusterTable& table) {
+    const InFlight in_flight = table.cells().quick();
+    ServerView self;
+    return table.view(self_slot, 0, monotonic_now(), self) && self.load.workers_max > 1 &&
+           in_flight.serving + in_flight.forwarding >= self.load.workers_max;
+}
+
 struct PeersFields {
     const char* proxied;
     const char* exchange;
@@ -183,6 +192,10 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
     if (origin && !instance.table.exchange_numbers(*forwarder).take(origin->number)) {
         counters.add(Counter::proxied_replayed);
         return send_back(state, declined::replayed);
+    }
+    if (is_busy(instance.table)) {
+        counters.add(Counter::proxied_busy);
+        return send_back(state, declined::busy);
     }
     remove_via_of_forwarder(r, instance.table, *forwarder);
     adopt(r, state, identity);

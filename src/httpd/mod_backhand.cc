@@ -33,7 +33,8 @@ void register_request_hooks() {
     ap_hook_post_read_request(&begin_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     // After access control, rewriting and the choice of handler; before any handler.
     ap_hook_handler(&handle_request, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
-    ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_MIDDLE);
+    // Before any module that logs: some requests are not this server's.
+    ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
 
     // ---- What applications ask about the client's connection ----
 

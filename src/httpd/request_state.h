@@ -42,6 +42,9 @@ struct RequestState {
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;
 
+    // Nothing has run for it, and it is no request of this server's: nobody logs it.
+    bool is_sent_back_as_busy() const;
+
     // Changes what the request counts as.
     void count_as(Counted what);
 
@@ -77,7 +80,7 @@ void carry_news(request_rec* r, RequestState& state);
 // mod_cache and mod_headers have not put in anything yet.
 int keep_received_fields(request_rec* r) noexcept;
 
-// Hook log_transaction: the request is over, however it ended.
+// Hook log_transaction, before all others: the request is over, however it ended.
 int end_count(request_rec* r) noexcept;
 
 // Registers the output filters.  Called with the hooks.

@@ -192,6 +192,7 @@ void ResponseRelay::take_fields(const ResponseHead& head, const HeadStrings& str
         } else if (equal_ignoring_case(field.name, declined_field)) {
             declined_ = true;
             disbelieves_forwarder_ = declined::is_for_forwarder(field.value);
+            busy_ = field.value == declined::busy;
         } else if (keeps_type_apart && equal_ignoring_case(field.name, "Content-Type")) {
             content_type_ = content_type_ != nullptr ? content_type_ : strings(field.value);
         } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&

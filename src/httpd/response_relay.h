@@ -52,6 +52,9 @@ public:
     // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
     bool disbelieves_forwarder() const { return disbelieves_forwarder_; }
 
+    // It does so because it is busy; the rest of what it says is true.  REQUIRES: is_declined().
+    bool is_busy() const { return busy_; }
+
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
 
@@ -104,6 +107,7 @@ private:
     bool any_bytes_received_ = false;
     bool declined_ = false;
     bool disbelieves_forwarder_ = false;
+    bool busy_ = false;
     bool upgrade_expected_ = false;
     bool upgraded_ = false;
     bool committed_ = false;

@@ -10,8 +10,10 @@ namespace {
 
 constexpr Nanoseconds look_every = std::chrono::milliseconds{250};
 
-// Two looks and this make less than the two seconds in which a new file is to be in use.
-constexpr Nanoseconds trial_limit = std::chrono::seconds{1};
+// Two looks and this make less than the two seconds in which a new file is to be in use.  Of CPU:
+// on a server that is short of it a good file takes longer, and must not be refused for that.
+constexpr std::chrono::seconds trial_cpu_limit{1};
+constexpr Nanoseconds trial_limit = std::chrono::seconds{10};
 
 std::optional<FileIdentity> identity_at(const std::string& path) {
     struct stat entry {};
@@ -89,6 +91,7 @@ void PluginWatch::begin_trial(Watched& watched, const FileIdentity& found) {
                                      .box = watched.file.box,
                                      .number = watched.number,
                                      .prepare = settings_.prepare,
+                                     .cpu_limit = trial_cpu_limit,
                                      .limit = trial_limit});
     if (trial) {
         watched.trial.emplace(std::move(*trial));

@@ -51,6 +51,13 @@ WITHOUT_ANYTHING = "int nothing = 0;\n"
 NONSENSE = CHOSEN.replace("return kept;", "answer->order[0] = 4711; answer->order[1] = kept ? answer->order[2] : 0; "
                           "return n > 2 ? 2 : n;")
 
+# The same mistakes as in 2001.
+NONSENSE_OF_2001 = CHOSEN_OF_2001.replace("*n = mycount;", "servers[0] = 4711; *n = mycount = *n > 2 ? 2 : *n;")
+CRASHING_OF_2001 = CHOSEN_OF_2001.replace("int i, mycount = 0;",
+                                          "int i, mycount = 0; if (*n > 100) *(volatile int *)0 = 1;")
+ENDING = CHOSEN.replace("int i, kept = 0;", "int i, kept = 0; if (n > 100) exit(0);").replace(
+    "#include <backhand", "#include <stdlib.h>\n#include <backhand")
+
 # Writes a line into the file of its argument for each call that tells what became of a request.
 TELLING = """
 #include <stdio.h>
@@ -101,6 +108,41 @@ static void ended(void *plugin, const backhand_request *request, uint32_t id, co
 const backhand_plugin backhand_this_plugin = {
     .abi = BACKHAND_PLUGIN_ABI, .size = sizeof(backhand_plugin), .name = "telling", .create = create,
     .destroy = free, .decide = decide, .sent = sent, .ended = ended};
+"""
+
+# Writes into the file of its argument what it sees of a request.
+SEEING = TELLING.split("static int decide")[0] + """
+static void put(FILE *file, const char *name, backhand_text text)
+{
+    if (text.bytes == NULL)
+        fprintf(file, "%s=none ", name);
+    else
+        fprintf(file, "%s=%.*s ", name, (int)text.length, text.bytes);
+}
+static int decide(void *plugin, const backhand_request *request, const backhand_candidate *candidates, int n,
+                  backhand_answer *answer)
+{
+    FILE *file = fopen(plugin, "a");
+    (void)candidates; (void)answer;
+    if (file == NULL)
+        return n;
+    put(file, "method", request->method);
+    put(file, "host", request->host);
+    put(file, "target", request->target);
+    put(file, "query", request->query);
+    put(file, "site", request->virtual_host);
+    put(file, "header", backhand_header(request, "x-colour"));
+    put(file, "cookie", backhand_cookie(request, "id"));
+    put(file, "set", backhand_environment(request, "marked"));
+    put(file, "ruled", backhand_environment(request, "ruled"));
+    fprintf(file, "client=%u.%u tls=%d n=%d\\n", request->client_address[12], request->client_address[15],
+            request->is_tls, n);
+    fclose(file);
+    return n;
+}
+const backhand_plugin backhand_this_plugin = {
+    .abi = BACKHAND_PLUGIN_ABI, .size = sizeof(backhand_plugin), .name = "seeing", .create = create,
+    .destroy = free, .decide = decide};
 """
 
 

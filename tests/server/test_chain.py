@@ -26,6 +26,14 @@ CHAINS = {
     "prefer-self": "Backhand byAge 60\nBackhand byInFlight\nBackhand preferSelf",
     "prefer-self-by-a-margin": "Backhand byAge 60\nBackhand byInFlight\nBackhand preferSelf 2",
     "auto": "Backhand auto",
+    "busy-children": "Backhand byBusyChildren 2\nBackhand preferSelf",
+    "hot-and-cold": "Backhand byRandom\nBackhand byWindow 3\nBackhand byHotCold\nBackhand preferSelf",
+    "interpreted": "Backhand byInterpretedLoad",
+    "weighted": "Backhand byWeighted",
+    "healthy": "Backhand byHealth\nBackhand bySlowStart 5\nBackhand byLatency",
+    "predicted": "Backhand removeSelf\nBackhand addPrediction\nBackhand byLoad 0.5\nBackhand addSelf",
+    "filtered": "Backhand byHost ^WWW[.]\nBackhand byPath ^/chains/[a-z]{8}/\nBackhand byHeader Host .\n"
+                + FORWARD_ALWAYS,
     "of-the-seed": "Backhand byAge 2\nBackhand byRandom\nBackhand byLogWindow\nBackhand byLoad",
     "dry-run": "Backhand byAge 60\nBackhand removeSelf\nBackhandDryRun On",
 }
@@ -112,11 +120,17 @@ def test_every_chain_serves_the_page(cluster, name):
     assert set(peers_of(cluster.servers[0], f"/chains/{name}/small.html", 5)) <= everyone
 
 
-@pytest.mark.parametrize("name", ["first-peer", "no-argument", "remove-only"])
+@pytest.mark.parametrize("name", ["first-peer", "no-argument", "remove-only", "filtered"])
 def test_the_head_of_the_set_gets_the_request(ordered, name):
     first, second, *_ = ordered
 
     assert peers_of(first, f"/chains/{name}/small.html", 10) == [second.contact] * 10
+
+
+def test_the_report_page_says_what_auto_stands_for(cluster):
+    page = fetch(cluster.servers[0], "/backhand-status").text
+
+    assert "byAge 2, removeSelf, byRandom, byWindow 2, byInFlight, preferSelf 1" in page
 
 
 @pytest.mark.parametrize("name", ["age-only", "nobody"])

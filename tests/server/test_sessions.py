@@ -7,11 +7,11 @@ from client import fetch, new_token
 from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster
 from processes import wait_until
 
-REASONS = 'LogFormat "%{X-Token}i %{BACKHAND_REASON}e %{BACKHAND_DECIDE_US}e" reasons\n' \
+REASONS = 'LogFormat "%{X-Token}i %{BACKHAND_REASON}e %{BACKHAND_DECIDE_US}e %{BACKHAND_CHOICE}e" reasons\n' \
           'CustomLog "${FOLDER}/reasons.log" reasons'
 
 SECTIONS = f"""
-AliasMatch "^/(sticky|sticky-auto|named|by-address|by-label|back-end|served-here)/(.*)$" "${{SITE}}/htdocs/$2"
+AliasMatch "^/(sticky|sticky-auto|named|by-address|by-label|back-end|served-here|theory)/(.*)$" "${{SITE}}/htdocs/$2"
 <Location "/sticky">
     Backhand bySession id
     {FORWARD_ALWAYS.replace(chr(10), chr(10) + "    ")}
@@ -39,6 +39,10 @@ AliasMatch "^/(sticky|sticky-auto|named|by-address|by-label|back-end|served-here
 </Location>
 <Location "/served-here">
     {SERVE_HERE}
+</Location>
+<Location "/theory">
+    {FORWARD_ALWAYS.replace(chr(10), chr(10) + "    ")}
+    BackhandDryRun On
 </Location>
 """
 
@@ -70,7 +74,7 @@ def peer_of(server, target, *fields, host=client.SITE):
 
 
 def reason_of(server, target, *fields):
-    """What the log says of the decision: the reason, and how long it took."""
+    """What the log says of the decision: the reason, how long it took, and who was chosen in a dry run."""
     token = new_token()
     fetch(server, target, f"X-Token: {token}", *fields)
     path = server.folder / "reasons.log"
@@ -186,12 +190,14 @@ def test_a_light_front_end_has_a_back_end_at_its_own_address(mpm):
 
 @pytest.mark.parametrize("path, reason", [
     ("/sticky/small.html", "forwarded"), ("/named/small.html", "redirected"), ("/served-here/small.html", "-"),
+    ("/theory/small.html", "dry-run"),
 ])
 def test_the_log_can_say_why(cluster, path, reason):
-    logged, took = reason_of(cluster.servers[0], path)
+    logged, took, choice = reason_of(cluster.servers[0], path)
 
     assert logged == reason
     assert took == "-" if reason == "-" else float(took) > 0
+    assert choice in [peer.contact for peer in cluster.servers[1:]] if reason == "dry-run" else choice == "-"
 
 
 def test_a_session_outlives_its_server(cluster):

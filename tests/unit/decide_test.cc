@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "decide/builtin.h"
 #include "decide/chain.h"
+#include "decide/cost.h"
 #include "table_fixture.h"
 
 namespace backhand {
@@ -227,16 +228,16 @@ TEST(TheCostOfAServer, GrowsWithMemoryAndLoadEvenInAClusterOfOne) {
     loaded.load_permille = 4000;
 
     // Base 2: 2^0 + 2^0, 2^1 + 2^0, 2^0 + 2^(4/8).
-    EXPECT_DOUBLE_EQ(cost_of(idle, 1, 8), 3.0);
-    EXPECT_DOUBLE_EQ(cost_of(full, 1, 8), 4.0);
-    EXPECT_NEAR(cost_of(loaded, 1, 8), 2 + 1.41421356, 1e-6);
+    EXPECT_DOUBLE_EQ(CostScale(1, 8).cost_of(idle), 3.0);
+    EXPECT_DOUBLE_EQ(CostScale(1, 8).cost_of(full), 4.0);
+    EXPECT_NEAR(CostScale(1, 8).cost_of(loaded), 2 + 1.41421356, 1e-6);
 }
 
 TEST(TheCostOfAServer, IsFiniteWhenNothingIsKnownOfIt) {
     LoadReport unknown;
     unknown.cpus_permille = 0;
 
-    EXPECT_DOUBLE_EQ(cost_of(unknown, 0, 0), 4.0);
+    EXPECT_DOUBLE_EQ(CostScale(0, 0).cost_of(unknown), 4.0);
 }
 
 TEST(ByInFlight, CountsWhatThisServerSentSinceTheLastReport) {

@@ -44,6 +44,10 @@ const std::vector<std::vector<std::pair<const char*, const char*>>>& chains_to_t
             {{"byAge", "2"}, {"byRandom", ""}, {"byLogWindow", ""}, {"byLoad", ""}},
             {{"byHealth", ""}, {"byRandom", ""}, {"byWindow", "3"}, {"byLatency", ""}},
             {{"bySession", "id"}, {"auto", ""}},
+            // Goes back often, and takes all the memory that a match may have.
+            {{"byPath", "^(/|a|p|(pp))+$"},
+             {"byHost", "^((w|ww)+[.]?(x|example.com)?)+$"},
+             {"auto", ""}},
         };
         for (const BuiltInLine& line : built_in_lines) {
             result.push_back({{line.name.data(), line.argument.data()}});

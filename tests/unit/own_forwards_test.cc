@@ -377,6 +377,22 @@ TEST_F(AServerThatStarts, AgainIsKnownSinceThatStart) {
     EXPECT_EQ(view(1, after(seconds{130})).known_for, seconds{30});
 }
 
+TEST_F(AServerThatStarts, AndIsCutOffForAWhileIsAsOldAsBefore) {
+    table.take(report_of("web2", 1, 1));
+    table.take(report_of("web2", 1, 2, after(seconds{99})));
+    table.take(report_of("web3", 1, 1, after(seconds{100})));
+    table.take(report_of("web3", 1, 2, after(seconds{200})));
+
+    EXPECT_EQ(view(2, after(seconds{210})).known_for, seconds{110});
+}
+
+TEST_F(AServerThatStarts, TogetherWithUsIsNotHeldBack) {
+    table.take(report_of("web2", 1, 1));
+    table.take(report_of("web2", 2, 2, after(seconds{3})));
+
+    EXPECT_EQ(view(1, after(seconds{10})).known_for, Nanoseconds::max());
+}
+
 TEST_F(AServerThatStarts, IsNotSelf) {
     table.set_self(report_of("web1", 1, 1));
 

@@ -68,11 +68,13 @@ protected:
                                          .box = &box_,
                                          .number = 1,
                                          .prepare = std::move(prepare),
+                                         .cpu_limit = cpu_limit_,
                                          .limit = limit_});
         return trial->wait();
     }
 
-    Nanoseconds limit_ = std::chrono::seconds{30};
+    std::chrono::seconds cpu_limit_{30};
+    Nanoseconds limit_ = std::chrono::seconds{60};
     DescriptorBox box_ = std::move(*DescriptorBox::make());
 };
 
@@ -103,6 +105,12 @@ TEST_F(ATrial, SurvivesAPluginThatCrashes) {
 
 TEST_F(ATrial, DoesNotWaitForEver) {
     limit_ = std::chrono::milliseconds{100};
+
+    EXPECT_THAT(verdict_on(install(native_file), "hang").trouble, HasSubstr("takes too long"));
+}
+
+TEST_F(ATrial, GivesAPluginSoMuchCpuAndNoMore) {
+    cpu_limit_ = std::chrono::seconds{1};
 
     EXPECT_THAT(verdict_on(install(native_file), "hang").trouble, HasSubstr("takes too long"));
 }
@@ -243,6 +251,25 @@ TEST_F(AWatch, PutsAGoodNewFileIntoTheBoxAndWakesEveryone) {
     EXPECT_EQ(board_.file(0).version, 2U);
     EXPECT_EQ(counters_.get(Counter::plugin_replaced), 1U);
     EXPECT_TRUE(has_in_box(path_));
+}
+
+// Two looks, a quarter of a second apart, and a trial that may use a second of CPU: less than the
+// two seconds after which a new file is to be in use.  Whatever the machine has to do besides.
+TEST_F(AWatch, TriesANewFileAtTheSecondLookAndTakesItWhenThatIsOver) {
+    install(native_file);
+    const MonotonicTime first_look = monotonic_now();
+    const MonotonicTime second_look = first_look + nanoseconds_in(std::chrono::milliseconds{250});
+
+    watch_->look(first_look);
+    watch_->look(second_look);
+    // From here on it looks at nothing but the trial.
+    for (int wait = 0; log_.empty() && wait < 10'000; ++wait) {
+        watch_->look(second_look);
+        std::this_thread::sleep_for(std::chrono::milliseconds{2});
+    }
+
+    EXPECT_THAT(log_, ElementsAre(HasSubstr("has been replaced")));
+    EXPECT_EQ(board_.changes(), 1U);
 }
 
 TEST_F(AWatch, RefusesABadNewFileOnceAndKeepsTheOldOne) {

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "busy_cluster.h"
+#include "cluster/report_fields.h"
 #include "decide/chain.h"
 #include "decisions.h"
 
@@ -135,6 +136,80 @@ TEST_P(AnyFunction, AnswersAlikeGivenTheSameChance) {
 INSTANTIATE_TEST_SUITE_P(BuiltIn, AnyFunction, testing::ValuesIn(built_in_lines),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
+// ---- what functions are shown ----
+
+// A cluster that shows of its servers what is asked for, and rubbish beside it.
+class RubbishBeside final : public ClusterView {
+public:
+    explicit RubbishBeside(const ClusterView& cluster) : cluster_(cluster) {
+        for (const ReportField& field : report_fields) {
+            field.set(rubbish_.load, field.most);
+        }
+        rubbish_.load.contact = *Endpoint::parse("192.0.2.1:1");
+        rubbish_.own_latency_us = rubbish_.sent_since = rubbish_.in_flight = 4711;
+        rubbish_.name_hash = 4711;
+    }
+
+    std::uint32_t slots_used() const override { return cluster_.slots_used(); }
+
+    std::uint32_t slots_max() const override { return cluster_.slots_max(); }
+
+    bool view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
+              ServerView& view) const override {
+        return cluster_.view(slot_index, service_hash, now, view);
+    }
+
+    bool look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
+              MonotonicTime now, ServerView& shown) const override {
+        shown = rubbish_;
+        return cluster_.look(slot_index, detail, service_hash, now, shown);
+    }
+
+    std::optional<ServerReport> report(std::uint32_t slot_index) const override {
+        return cluster_.report(slot_index);
+    }
+
+    bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const override {
+        return cluster_.is_ejected(slot_index, now);
+    }
+
+    std::uint32_t failures_in_a_row(std::uint32_t slot_index) const override {
+        return cluster_.failures_in_a_row(slot_index);
+    }
+
+    Counters& counters() const override { return cluster_.counters(); }
+
+    LatencyByLoad& latency() const override { return cluster_.latency(); }
+
+    LocationTimes& locations() const override { return cluster_.locations(); }
+
+private:
+    const ClusterView& cluster_;
+    ServerView rubbish_;
+};
+
+std::vector<std::uint32_t> decided(const BuiltInLine& line, const DecisionContext& context) {
+    const Chain chain = chain_of({{line.name.data(), line.argument.data()}, {"byInFlight", ""}});
+    CandidacySet set;
+    Decision decision;
+    decide(chain, context, set, decision);
+    return decision.peers;
+}
+
+TEST_P(AnyFunction, ReadsNoMoreThanItSays) {
+    for (const std::uint32_t size : {3U, 40U, 200U}) {
+        BusyCluster cluster{size};
+        BusyCluster same{size};
+        const DecisionContext whole = cluster.context();
+        const DecisionContext rest = same.context();
+        const RubbishBeside rubbish{rest.table};
+        const DecisionContext shown{rest.request, rubbish, rest.random, rest.now,
+                                    rest.forwarding_cost};
+
+        EXPECT_EQ(decided(GetParam(), shown), decided(GetParam(), whole)) << size;
+    }
+}
+
 TEST(TheBuiltInFunctions, AreAllAmongThese) {
     const auto made = make_builtin("byMagic", "");
     ASSERT_FALSE(made);
@@ -209,17 +284,16 @@ TEST(OrderingALargeSet, PutsTheBestEightFirstAndLosesNobody) {
     Decision decision;
     decide(chain, cluster.context(), set, decision);
 
-    CandidacySet whole;
-    whole.begin(server(0));
     std::vector<std::uint32_t> expected(299);
     for (std::uint32_t index = 0; index < 299; ++index) {
         expected[index] = index + 1;
     }
-    EXPECT_EQ(sorted(decision.peers), expected);
+    EXPECT_EQ(sorted(slots_of(set)), expected);
     std::sort(expected.begin(), expected.end(), [](std::uint32_t left, std::uint32_t right) {
         return std::pair{left * 37 % 1000, left} < std::pair{right * 37 % 1000, right};
     });
-    EXPECT_TRUE(std::equal(expected.begin(), expected.begin() + 8, decision.peers.begin()));
+    expected.resize(8);
+    EXPECT_EQ(decision.peers, expected);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "decide/chain.h"
+#include "decide/cost.h"
 #include "decide/redirect.h"
 #include "decisions.h"
 
@@ -133,7 +134,7 @@ TEST(ByHeader, ServesHereWhatDoesNotMatch) {
 
 TEST(ByHeader, RefusesAnythingButANameAndAPattern) {
     for (const std::string_view argument :
-         {"", "X-Class", "X-Class ", " ^a", "X:Class a", "X-Class (", "X-Class a{2}"}) {
+         {"", "X-Class", "X-Class ", " ^a", "X:Class a", "X-Class (", "X-Class [a"}) {
         const auto made = make_builtin("byHeader", argument);
         ASSERT_FALSE(made) << argument;
         EXPECT_THAT(made.error().detail, HasSubstr("byHeader User-Agent ^Mozilla")) << argument;
@@ -291,14 +292,14 @@ TEST(TheAddedCost, RisesWithWhatTheRequestTakesUpToASecond) {
     load.load_permille = 1000;
     load.workers_busy = 5;
     load.workers_max = 10;
-    const double of_nothing = added_cost_of(load, 4, 2, Nanoseconds{0});
-    const double of_little = added_cost_of(load, 4, 2, milliseconds{10});
-    const double of_much = added_cost_of(load, 4, 2, seconds{1});
+    const double of_nothing = CostScale(4, 2).added_cost_of(load, Nanoseconds{0});
+    const double of_little = CostScale(4, 2).added_cost_of(load, milliseconds{10});
+    const double of_much = CostScale(4, 2).added_cost_of(load, seconds{1});
 
     EXPECT_EQ(of_nothing, 0);
     EXPECT_GT(of_little, 0);
     EXPECT_GT(of_much, of_little);
-    EXPECT_EQ(added_cost_of(load, 4, 2, seconds{3600}), of_much);
+    EXPECT_EQ(CostScale(4, 2).added_cost_of(load, seconds{3600}), of_much);
 }
 
 TEST(TheAddedCost, IsLowerWhereThereAreMoreCpus) {
@@ -308,8 +309,8 @@ TEST(TheAddedCost, IsLowerWhereThereAreMoreCpus) {
     large.load_permille = 8000;
     large.cpus_permille = 8000;
 
-    EXPECT_LT(added_cost_of(large, 4, 2, milliseconds{500}),
-              added_cost_of(small, 4, 2, milliseconds{500}));
+    EXPECT_LT(CostScale(4, 2).added_cost_of(large, milliseconds{500}),
+              CostScale(4, 2).added_cost_of(small, milliseconds{500}));
 }
 
 TEST(TheAddedCost, RisesSteeplyTowardsTheEndOfTheMemory) {
@@ -320,7 +321,8 @@ TEST(TheAddedCost, RisesSteeplyTowardsTheEndOfTheMemory) {
     LoadReport full = half;
     full.memory_available_bytes = 10;
 
-    EXPECT_GT(added_cost_of(full, 16, 1, seconds{1}), 1.3 * added_cost_of(half, 16, 1, seconds{1}));
+    EXPECT_GT(CostScale(16, 1).added_cost_of(full, seconds{1}),
+              1.3 * CostScale(16, 1).added_cost_of(half, seconds{1}));
 }
 
 TEST(ByCost, OrdersByWhatTheRequestWouldAddWhereItsDemandIsKnown) {

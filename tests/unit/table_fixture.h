@@ -41,7 +41,7 @@ public:
     void break_off_writing(std::uint32_t slot_index) const {
         // What 64 servers more need, less what they need in the regions before the slots.
         constexpr std::size_t count = 64;
-        constexpr std::size_t before_bytes = 3 * 8 + 64 + sizeof(ExchangeNumbers);
+        constexpr std::size_t before_bytes = 3 * 8 + 64 + 72 + sizeof(ExchangeNumbers);
         const std::size_t slot_bytes =
             (ClusterTable::bytes_needed({2 * count, 0}) - ClusterTable::bytes_needed({count, 0})) /
                 count -

@@ -1,0 +1,60 @@
+// Which servers may be candidates at all is not left to the chain (design rules that keep a cluster
+// alive): a peer that has been silent too long, is leaving, failed a moment ago, does not offer the
+// request's site or has no idle worker is never in the set.
+//
+// In a header, because decisions ask it of every server.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+#include "cluster/view.h"
+
+namespace backhand {
+
+// A peer silent for longer than this is no candidate, whatever the chain says; servers that
+// announce less than once a second get three intervals.
+constexpr Nanoseconds silence_max = std::chrono::seconds{3};
+
+inline bool is_silent(const ServerView& server) {
+    const Nanoseconds three_intervals = 3 * Milliseconds{server.load.interval_ms};
+    return server.age > std::max(silence_max, three_intervals);
+}
+
+// Why a server is in no set, whatever the chain says; `none`: it may be.
+enum class Exclusion : std::uint8_t {
+    none,
+    other_site,  // does not offer the request's site, or has no readable report
+    silent,
+    unproven,
+    leaving,
+    ejected,
+    no_idle_worker,
+};
+
+std::string_view to_string(Exclusion exclusion);
+
+// By what a glance shows.
+inline Exclusion exclusion_of(const ServerView& peer) {
+    if (!peer.proven) {
+        return Exclusion::unproven;
+    }
+    if (peer.load.has(ServerFlag::leaving)) {
+        return Exclusion::leaving;
+    }
+    if (is_silent(peer)) {
+        return Exclusion::silent;
+    }
+    if (peer.ejected) {
+        return Exclusion::ejected;
+    }
+    // A report of idle workers justifies only so many sends.
+    return peer.workers_idle > peer.sent_since ? Exclusion::none : Exclusion::no_idle_worker;
+}
+
+inline bool may_take_requests(const ServerView& peer) {
+    return exclusion_of(peer) == Exclusion::none;
+}
+
+}  // namespace backhand
