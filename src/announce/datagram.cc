@@ -178,8 +178,7 @@ private:
     bool set_contact(const CborItem& value) {
         const auto endpoint =
             value.kind == CborItem::Kind::text ? Endpoint::parse(value.text) : std::nullopt;
-        contact_seen_ =
-            endpoint && !endpoint->address.is_multicast() && !endpoint->address.is_unspecified();
+        contact_seen_ = endpoint && endpoint->address.leads_to_one_host();
         if (contact_seen_) {
             report_.load.contact = *endpoint;
         }

@@ -148,14 +148,10 @@ std::string Destination::to_string() const {
     return from ? from->to_string() + " " + target : target;
 }
 
-bool is_link_local(const IpAddress& address) {
-    return address.bytes[0] == 0xFE && (address.bytes[1] & 0xC0U) == 0x80U;
-}
-
 Result<Destination> parse_destination(std::string_view first, std::string_view second) {
     if (second.empty()) {
         auto result = parse_target(first);
-        if (result && is_link_local(result->to.address)) {
+        if (result && result->to.address.is_link_local()) {
             return malformed(first,
                              "every network has addresses like this one; expected an address that "
                              "this server has on the network meant, before it, for example "

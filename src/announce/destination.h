@@ -41,7 +41,4 @@ struct Destination {
 // The arguments of one MulticastStats; `second` is empty if there is only one.
 Result<Destination> parse_destination(std::string_view first, std::string_view second);
 
-// fe80::/10: an address that several hosts may have, each on another network.
-bool is_link_local(const IpAddress& address);
-
 }  // namespace backhand

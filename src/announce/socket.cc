@@ -66,7 +66,7 @@ Error explain_foreign(const Destination& destination, const IpAddress& address) 
                                             "network is up");
         }
         if (own.address.is_v4() == address.is_v4() && !own.address.is_loopback() &&
-            is_link_local(own.address) == is_link_local(address)) {
+            own.address.is_link_local() == address.is_link_local()) {
             similar += (similar.empty() ? "" : ", ") + own.address.to_string();
         }
     }
@@ -205,7 +205,7 @@ Result<Origin> find_origin(const Destination& destination) {
     if (!origin.from) {
         return origin;
     }
-    if (is_ipv6_group || is_link_local(*origin.from) || is_link_local(to)) {
+    if (is_ipv6_group || origin.from->is_link_local() || to.is_link_local()) {
         const auto interface = interface_of(destination, *origin.from);
         if (!interface) {
             return interface.error();
@@ -268,7 +268,7 @@ Result<Place> place_to_listen(const Destination& destination) {
 
 // Whether it is another address, or another group, on every interface.
 bool is_per_interface(const IpAddress& address) {
-    return is_link_local(address) || (address.is_multicast() && !address.is_v4());
+    return address.is_link_local() || (address.is_multicast() && !address.is_v4());
 }
 
 // Whether a socket opened for `opened` hears what arrives at `place`.
@@ -351,12 +351,12 @@ Result<IpAddress> own_address_towards(const Destination& destination) {
     if (!origin) {
         return origin.error();
     }
-    if (origin->from && !is_link_local(*origin->from)) {
+    if (origin->from && !origin->from->is_link_local()) {
         return *origin->from;
     }
     if (origin->from) {
         const auto address = source_for_groups(origin->interface);
-        if (!address || is_link_local(*address)) {
+        if (!address || address->is_link_local()) {
             return explain(destination,
                            "peers cannot connect to " + origin->from->to_string() +
                                ", and there is no other address on its interface; expected "

@@ -1,6 +1,7 @@
 #include "base/address.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include <arpa/inet.h>
@@ -38,6 +39,14 @@ bool IpAddress::is_multicast() const {
     return is_v4() ? (bytes[12] & 0xF0U) == 0xE0U : bytes[0] == 0xFF;
 }
 
+bool IpAddress::is_link_local() const {
+    return bytes[0] == 0xFE && (bytes[1] & 0xC0U) == 0x80U;
+}
+
+bool IpAddress::leads_to_one_host() const {
+    return !is_multicast() && !is_link_local() && !is_unspecified();
+}
+
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     std::array<char, INET6_ADDRSTRLEN> terminated{};
     if (text.empty() || text.size() >= terminated.size() ||
@@ -63,12 +72,18 @@ std::optional<IpAddress> IpAddress::from(const sockaddr_storage& address) {
 }
 
 std::string IpAddress::to_string() const {
-    std::array<char, INET6_ADDRSTRLEN> text{};
     if (is_v4()) {
-        ::inet_ntop(AF_INET, &bytes[12], text.data(), text.size());
-    } else {
-        ::inet_ntop(AF_INET6, bytes.data(), text.data(), text.size());
+        // By hand: inet_ntop formats as printf does, and every forwarded request pays for it.
+        std::array<char, INET_ADDRSTRLEN> text{};
+        char* end = text.data();
+        for (std::size_t index = 12; index < bytes.size(); ++index) {
+            end = std::to_chars(end, text.end(), bytes[index]).ptr;
+            *end++ = '.';
+        }
+        return {text.data(), end - 1};
     }
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    ::inet_ntop(AF_INET6, bytes.data(), text.data(), text.size());
     return text.data();
 }
 
@@ -111,9 +126,9 @@ std::optional<Endpoint> Endpoint::from(const sockaddr_storage& address) {
 }
 
 std::string Endpoint::to_string() const {
-    const std::string host =
-        address.is_v4() ? address.to_string() : "[" + address.to_string() + "]";
-    return host + ":" + std::to_string(port);
+    std::string text = address.is_v4() ? address.to_string() : "[" + address.to_string() + "]";
+    append_number(text.append(":"), port);
+    return text;
 }
 
 SocketAddress::SocketAddress(const Endpoint& endpoint) {

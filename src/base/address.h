@@ -26,6 +26,10 @@ struct IpAddress {
     bool is_loopback() const;
     // IPv4 224.0.0.0/4 or IPv6 ff00::/8.
     bool is_multicast() const;
+    // fe80::/10: an address that several hosts may have, each on another network.
+    bool is_link_local() const;
+    // Where whoever connects to it reaches the same host: a server's contact.
+    bool leads_to_one_host() const;
 
     // Accepts dotted IPv4 and every textual IPv6 form; no host names, no brackets.
     static std::optional<IpAddress> parse(std::string_view text);

@@ -1,10 +1,14 @@
-// Reading numbers and names out of text that someone else wrote.
+// Numbers and names in text: reading what someone else wrote, and writing our own.
 #pragma once
 
+#include <array>
 #include <charconv>
+#include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace backhand {
@@ -33,6 +37,14 @@ inline std::optional<double> parse_fraction(std::string_view text) {
         return std::nullopt;
     }
     return value;
+}
+
+template <std::integral T>
+void append_number(std::string& text, T number) {
+    std::array<char, std::numeric_limits<T>::digits10 + 2>
+        digits;  // a sign, and what is more than 10^n
+    const auto [end, error] = std::to_chars(digits.begin(), digits.end(), number);
+    text.append(digits.begin(), end);
 }
 
 constexpr char to_lower(char letter) {

@@ -49,8 +49,7 @@ Status set_name(const AnnounceOptions& options, ServerReport& self) {
 
 Status set_contact(const AnnounceOptions& options, ServerReport& self) {
     const auto contact = Endpoint::parse(options.contact);
-    if (!contact || contact->port == 0 || contact->address.is_multicast() ||
-        contact->address.is_unspecified()) {
+    if (!contact || contact->port == 0 || !contact->address.leads_to_one_host()) {
         return bad_value("--contact", options.contact,
                          "the address and port where the web server answers plain HTTP, for "
                          "example 10.0.5.7:8080");

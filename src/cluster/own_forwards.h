@@ -19,7 +19,8 @@ enum class ForwardOutcome : std::uint8_t {
     unreachable,   // no connection, or a new one dropped without a byte
     broken,        // an exchange that failed in another way
     timed_out,     // no answer in time
-    unjudged,      // nothing learnt: the client went away, or the peer sent the request back
+    not_believed,  // sent back, as every request of this server would be
+    unjudged,      // nothing learnt: the client went away, or this one request was sent back
 };
 
 // A time that fades: a sample, and when it was taken, in one atomic word that is valid when zeroed.

@@ -26,6 +26,8 @@ constexpr std::uint64_t magic = 0x4241434B48414E44U;  // "BACKHAND"
 
 // A slot whose server has been silent for this long may be given to another.
 constexpr Nanoseconds slot_reuse_after = std::chrono::seconds{30};
+// News that come with responses keep a server young for so long after its last announcement.
+constexpr Nanoseconds responses_count_for = std::chrono::seconds{30};
 constexpr Nanoseconds moderator_silence_max = std::chrono::seconds{2};
 constexpr Nanoseconds ejection_first = std::chrono::seconds{1};
 constexpr Nanoseconds ejection_longest = std::chrono::seconds{30};
@@ -145,9 +147,11 @@ struct ClusterTable::Slot {
     // written must not let an older one in.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> boot_id;
     std::atomic<std::uint64_t> measurement;  // of the newest report taken
+    std::atomic<std::uint64_t> announced_at;
     std::atomic<std::uint32_t> in_flight;
     std::atomic<std::uint32_t> failures;
     std::atomic<std::uint32_t> pooled;
+    std::atomic<std::uint32_t> connections_missed;
     std::atomic<std::uint64_t> name_hash;
 };
 
@@ -293,6 +297,7 @@ void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_i
     target.boot_id.store(its_boot_id, std::memory_order_relaxed);
     target.failures.store(0, std::memory_order_relaxed);
     target.pooled.store(0, std::memory_order_relaxed);
+    target.connections_missed.store(0, std::memory_order_relaxed);
     glance.fresh.store(0, std::memory_order_relaxed);
 }
 
@@ -395,6 +400,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
         entry.identity.store(identity, std::memory_order_release);
     }
     target.measurement.store(load.measurement, std::memory_order_relaxed);
+    target.announced_at.store(load.received_at, std::memory_order_relaxed);
     target.report.write(report);
     numbers_[*slot_index].take(load);
     glance.take(report);
@@ -626,6 +632,10 @@ void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcom
     if (outcome == ForwardOutcome::unjudged) {
         return;
     }
+    if (outcome == ForwardOutcome::not_believed) {
+        forward_failed(slot_index, now);  // no fault of its health
+        return;
+    }
     if (outcome == ForwardOutcome::answered || outcome == ForwardOutcome::server_error) {
         forward_succeeded(slot_index);  // the connection, at least
     }
@@ -708,7 +718,10 @@ void ClusterTable::refresh(std::uint32_t slot_index, std::uint64_t boot_id,
     while (known == 0 || news.supersedes(FreshLoad::unpack(known))) {
         if (glance.fresh.compare_exchange_weak(known, news.pack(), std::memory_order_relaxed)) {
             glance.sent_since.store(0, std::memory_order_relaxed);
-            glance.heard_at.store(now, std::memory_order_relaxed);
+            if (elapsed(target.announced_at.load(std::memory_order_relaxed), now) <=
+                responses_count_for) {
+                glance.heard_at.store(now, std::memory_order_relaxed);
+            }
             return;
         }
     }
@@ -744,6 +757,18 @@ std::uint32_t ClusterTable::failures_in_a_row(std::uint32_t slot_index) const {
 
 std::uint32_t ClusterTable::pooled_connections(std::uint32_t slot_index) const {
     return slot(slot_index).pooled.load(std::memory_order_relaxed);
+}
+
+void ClusterTable::connection_missed(std::uint32_t slot_index) const {
+    slot(slot_index).connections_missed.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::uint32_t ClusterTable::take_connections_missed(std::uint32_t slot_index) const {
+    std::atomic<std::uint32_t>& missed = slot(slot_index).connections_missed;
+    // Nearly always none, and then the cache line stays shared.
+    return missed.load(std::memory_order_relaxed) == 0
+               ? 0
+               : missed.exchange(0, std::memory_order_relaxed);
 }
 
 void ClusterTable::set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const {

@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 7;
+constexpr std::uint32_t cluster_layout_version = 8;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -148,10 +148,11 @@ public:
     void forward_began(std::uint32_t slot_index) const;
     void forward_ended(std::uint32_t slot_index) const;
 
-    // How an attempt went: what decisions learn from it.  An `unreachable` server is left alone for
-    // a while (forward_failed()); one of which HealthRecord::failures_max attempts in a row have
-    // failed becomes unhealthy, unless half of the cluster would then be.  `latency`: from the
-    // choice of the server to the end of the response, or to the failure.
+    // How an attempt went: what decisions learn from it.  A server that is `unreachable`, or does
+    // not believe this one, is left alone for a while (forward_failed()); one of which
+    // HealthRecord::failures_max attempts in a row have failed becomes unhealthy, unless half of
+    // the cluster would then be.  `latency`: from the choice of the server to the end of the
+    // response, or to the failure.
     void forward_ended(std::uint32_t slot_index, ForwardOutcome outcome, Nanoseconds latency,
                        MonotonicTime now) const;
 
@@ -166,12 +167,13 @@ public:
     void forget_forwards() const;
 
     // News that came back with a response.  Ignored if from another boot, or older than what is
-    // known.
+    // known.  They keep the server young, but not for ever: one that announces itself no more under
+    // this contact may have moved to another, and would stand in the table twice.
     void refresh(std::uint32_t slot_index, std::uint64_t boot_id, std::uint64_t measurement,
                  std::uint32_t serving, std::uint32_t workers_idle, MonotonicTime now) const;
 
-    // A failed connection keeps the peer out of every decision for a while: 1 s, doubled with each
-    // failure in a row up to 30 s.
+    // A failed connection, or a peer that does not believe this server, keeps the peer out of every
+    // decision for a while: 1 s, doubled with each failure in a row up to 30 s.
     void forward_failed(std::uint32_t slot_index, MonotonicTime now) const;
     void forward_succeeded(std::uint32_t slot_index) const;
     bool is_ejected(std::uint32_t slot_index, MonotonicTime now) const override;
@@ -182,6 +184,12 @@ public:
     // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;
     void set_pooled_connections(std::uint32_t slot_index, std::uint32_t count) const;
+
+    // A request had to open a connection, because no idle one was at hand.
+    void connection_missed(std::uint32_t slot_index) const;
+
+    // How often that happened since the last call.  One caller: the moderator.
+    std::uint32_t take_connections_missed(std::uint32_t slot_index) const;
 
     // ---- what happens here ----
 

@@ -1,6 +1,7 @@
 #include "forward/http1.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -23,17 +24,33 @@ constexpr bool is_digit(char byte) {
     return byte >= '0' && byte <= '9';
 }
 
-constexpr bool is_token_char(char byte) {
+// A set of bytes.
+class ByteSet {
+public:
+    template <class Predicate>
+    constexpr explicit ByteSet(Predicate belongs) {
+        for (std::size_t value = 0; value < members_.size(); ++value) {
+            members_[value] = belongs(static_cast<char>(value));
+        }
+    }
+
+    constexpr bool has(char byte) const { return members_[static_cast<unsigned char>(byte)]; }
+
+private:
+    std::array<bool, 256> members_{};
+};
+
+constexpr ByteSet token_chars{[](char byte) {
     constexpr std::string_view marks = "!#$%&'*+-.^_`|~";
     const char lower = to_lower(byte);
     return (lower >= 'a' && lower <= 'z') || is_digit(byte) ||
            marks.find(byte) != std::string_view::npos;
-}
+}};
 
 // Visible characters, space, HTAB and obs-text.
-constexpr bool is_text_char(char byte) {
+constexpr ByteSet text_chars{[](char byte) {
     return byte == '\t' || (static_cast<unsigned char>(byte) >= 0x20 && byte != 0x7F);
-}
+}};
 
 constexpr std::optional<std::uint64_t> hex_digit(char byte) {
     const char lower = to_lower(byte);
@@ -46,21 +63,50 @@ constexpr std::optional<std::uint64_t> hex_digit(char byte) {
     return std::nullopt;
 }
 
-std::string_view without_surrounding_space(std::string_view text) {
-    constexpr std::string_view space = " \t";
-    const std::size_t first = text.find_first_not_of(space);
-    if (first == std::string_view::npos) {
-        return {};
+constexpr bool is_space(char byte) {
+    return byte == ' ' || byte == '\t';
+}
+
+constexpr std::string_view without_surrounding_space(std::string_view text) {
+    while (!text.empty() && is_space(text.front())) {
+        text.remove_prefix(1);
     }
-    return text.substr(first, text.find_last_not_of(space) - first + 1);
+    while (!text.empty() && is_space(text.back())) {
+        text.remove_suffix(1);
+    }
+    return text;
+}
+
+// True if one of the eight bytes may be a control character: certainly if one is, and for a byte
+// that follows one.  ("Determine if a word has a byte less than n", Anderson, Bit Twiddling Hacks.)
+constexpr bool may_hold_control(std::uint64_t eight_bytes) {
+    constexpr std::uint64_t each = 0x0101010101010101U;
+    const auto has_less_than = [](std::uint64_t word, std::uint64_t limit) {
+        return (word - each * limit) & ~word & each * 0x80;
+    };
+    return (has_less_than(eight_bytes, 0x20) | has_less_than(eight_bytes ^ each * 0x7F, 1)) != 0;
+}
+
+// The longest beginning of `bytes` that is text.
+std::string_view text_at_front(std::string_view bytes) {
+    std::size_t size = 0;
+    for (std::uint64_t word = 0; size + sizeof word <= bytes.size(); size += sizeof word) {
+        std::memcpy(&word, bytes.data() + size, sizeof word);
+        if (may_hold_control(word)) {
+            break;
+        }
+    }
+    while (size < bytes.size() && text_chars.has(bytes[size])) {
+        ++size;
+    }
+    return bytes.substr(0, size);
 }
 
 constexpr std::size_t line_end_size_bytes = 2;
 
 // The line at the front of `bytes`, without its CRLF; nullopt if its end has not arrived.
 Result<std::optional<std::string_view>> first_line(std::string_view bytes) {
-    const auto size = std::find_if_not(bytes.begin(), bytes.end(), is_text_char) - bytes.begin();
-    const std::string_view line = bytes.substr(0, static_cast<std::size_t>(size));
+    const std::string_view line = text_at_front(bytes);
     const std::string_view end = bytes.substr(line.size(), line_end_size_bytes);
     if (end.empty() || end == "\r") {
         return std::optional<std::string_view>{};
@@ -98,7 +144,7 @@ Status parse_status_line(std::string_view line, ResponseHead& head) {
 }
 
 Result<HeaderField> parse_field_line(std::string_view line) {
-    if (line.front() == ' ' || line.front() == '\t') {
+    if (is_space(line.front())) {
         return malformed("a folded line in the response head");
     }
     const std::size_t colon = line.find(':');
@@ -113,65 +159,64 @@ Result<HeaderField> parse_field_line(std::string_view line) {
     return field;
 }
 
-// The value of a field that may occur once; nullopt if there is none.
-Result<std::optional<std::string_view>> find_only(const ResponseHead& head, std::string_view name) {
-    const auto count = std::count_if(
-        head.fields().begin(), head.fields().end(),
-        [name](const HeaderField& field) { return equal_ignoring_case(field.name, name); });
-    if (count > 1) {
-        return malformed("more than one " + std::string{name});
+// What the fields say of the body and of the connection.
+struct FramingFields {
+    std::optional<std::string_view> content_length;
+    std::optional<std::string_view> transfer_encoding;
+    bool close = false;       // Connection: close
+    bool keep_alive = false;  // Connection: keep-alive
+};
+
+// Error malformed: more than one Content-Length or Transfer-Encoding.
+Result<FramingFields> framing_fields(const ResponseHead& head) {
+    FramingFields found;
+    for (const HeaderField& field : head.fields()) {
+        if (equal_ignoring_case(field.name, "Content-Length")) {
+            if (found.content_length) {
+                return malformed("more than one Content-Length");
+            }
+            found.content_length = field.value;
+        } else if (equal_ignoring_case(field.name, "Transfer-Encoding")) {
+            if (found.transfer_encoding) {
+                return malformed("more than one Transfer-Encoding");
+            }
+            found.transfer_encoding = field.value;
+        } else if (equal_ignoring_case(field.name, "Connection")) {
+            found.close = found.close || list_has_token(field.value, "close");
+            found.keep_alive = found.keep_alive || list_has_token(field.value, "keep-alive");
+        }
     }
-    return head.find(name);
+    return found;
 }
 
-Result<std::optional<std::uint64_t>> content_length(const ResponseHead& head) {
-    const auto value = find_only(head, "Content-Length");
-    if (!value) {
-        return value.error();
-    }
-    if (!*value) {
-        return std::optional<std::uint64_t>{};
-    }
-    const auto length_bytes = parse_number<std::uint64_t>(**value);
+Result<std::uint64_t> parse_content_length(std::string_view value) {
+    const auto length_bytes = parse_number<std::uint64_t>(value);
     if (!length_bytes || *length_bytes > body_bytes_max) {
         return malformed("a Content-Length that is not a length");
     }
-    return length_bytes;
+    return *length_bytes;
 }
 
-Result<bool> is_chunked(const ResponseHead& head) {
-    const auto value = find_only(head, "Transfer-Encoding");
-    if (!value) {
-        return value.error();
-    }
-    if (!*value) {
-        return false;
-    }
-    if (!equal_ignoring_case(**value, "chunked")) {
+Status check_chunked(const ResponseHead& head, std::string_view transfer_encoding) {
+    if (!equal_ignoring_case(transfer_encoding, "chunked")) {
         return malformed("a Transfer-Encoding other than chunked");
     }
     // It may have come through a proxy that knows no chunks, and be framed otherwise by now.
     if (head.minor_version == 0) {
         return malformed("a Transfer-Encoding with HTTP/1.0");
     }
-    return true;
-}
-
-bool stays_open(const ResponseHead& head) {
-    if (head.has_token("Connection", "close")) {
-        return false;
-    }
-    return head.minor_version > 0 || head.has_token("Connection", "keep-alive");
+    return Done{};
 }
 
 }  // namespace
 
 bool is_token(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char byte) { return token_chars.has(byte); });
 }
 
 bool is_field_value(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), is_text_char);
+    return text_at_front(text).size() == text.size();
 }
 
 bool list_has_token(std::string_view list, std::string_view token) {
@@ -243,31 +288,42 @@ Result<HeadState> parse_response_head(std::string_view bytes, ResponseHead& head
 }
 
 Result<ResponseFraming> response_framing(const ResponseHead& head, bool to_head_request) {
-    const Result<bool> chunked = is_chunked(head);
-    if (!chunked) {
-        return chunked.error();
+    const Result<FramingFields> fields = framing_fields(head);
+    if (!fields) {
+        return fields.error();
     }
-    const auto length = content_length(head);
-    if (!length) {
-        return length.error();
+    const bool chunked = fields->transfer_encoding.has_value();
+    const bool has_length = fields->content_length.has_value();
+    if (chunked) {
+        if (const Status checked = check_chunked(head, *fields->transfer_encoding); !checked) {
+            return checked.error();
+        }
     }
-    if (*chunked && *length) {
+    std::uint64_t length_bytes = 0;
+    if (has_length) {
+        const auto parsed = parse_content_length(*fields->content_length);
+        if (!parsed) {
+            return parsed.error();
+        }
+        length_bytes = *parsed;
+    }
+    if (chunked && has_length) {
         return malformed("both a Content-Length and a Transfer-Encoding");
     }
     const bool never_has_body = head.status < 200 || head.status == 204;
-    if (never_has_body && (*chunked || length->value_or(0) > 0)) {
+    if (never_has_body && (chunked || length_bytes > 0)) {
         return malformed("a body announced by a status that has none");
     }
 
     ResponseFraming framing;
-    framing.keep_alive = stays_open(head);
+    framing.keep_alive = !fields->close && (head.minor_version > 0 || fields->keep_alive);
     if (never_has_body || head.status == 304 || to_head_request) {
         framing.end = BodyEnd::at_head;
-    } else if (*chunked) {
+    } else if (chunked) {
         framing.end = BodyEnd::at_last_chunk;
-    } else if (*length) {
+    } else if (has_length) {
         framing.end = BodyEnd::at_length;
-        framing.length_bytes = **length;
+        framing.length_bytes = length_bytes;
     } else {
         framing.end = BodyEnd::at_close;
         framing.keep_alive = false;
@@ -307,8 +363,8 @@ std::string_view ChunkedDecoder::take_framing(char byte) {
         case State::extension:
             // What an extension says is of no interest, but a quoted LF in it must not pass: it
             // is where readers have disagreed about the end of the line.
-            return is_text_char(byte) ? std::string_view{}
-                                      : take_line_end(byte, '\r', State::size_line_feed);
+            return text_chars.has(byte) ? std::string_view{}
+                                        : take_line_end(byte, '\r', State::size_line_feed);
         case State::size_line_feed:
             overhead_bytes_ = 0;
             return take_line_end(byte, '\n',
@@ -355,10 +411,10 @@ std::string_view ChunkedDecoder::take_size(char byte) {
 
 std::string_view ChunkedDecoder::take_trailer(char byte) {
     if (state_ == State::trailer_value) {
-        return is_text_char(byte) ? std::string_view{}
-                                  : take_line_end(byte, '\r', State::trailer_line_feed);
+        return text_chars.has(byte) ? std::string_view{}
+                                    : take_line_end(byte, '\r', State::trailer_line_feed);
     }
-    if (is_token_char(byte)) {
+    if (token_chars.has(byte)) {
         state_ = State::trailer_name;
         return {};
     }

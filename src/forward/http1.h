@@ -43,7 +43,14 @@ struct ResponseHead {
     std::string_view status_line;  // "404 Not Found": code and reason as sent; "404" without one
     std::size_t size_bytes = 0;    // up to and including the empty line
     std::size_t fields_count = 0;
-    std::array<HeaderField, header_fields_max> field_storage;
+
+    // Not cleared beforehand, which would cost more than reading most heads does: only the first
+    // fields_count hold anything.
+    union {
+        std::array<HeaderField, header_fields_max> field_storage;
+    };
+
+    ResponseHead() {}  // NOLINT(modernize-use-equals-default): that would clear it, were it allowed
 
     std::span<const HeaderField> fields() const { return {field_storage.data(), fields_count}; }
 

@@ -4,21 +4,29 @@
 // two readers never take different things from it.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
-
-#include "base/text.h"
 
 namespace backhand {
 
-// The value of `name`.  nullopt if it is absent or there twice, or if any parameter, known or not,
-// is no parameter.
-std::optional<std::string_view> parameter(std::string_view list, std::string_view name);
+// Fills `values` with the values of `names`, in that order; empty for those that are absent.
+// False: one of them is there twice, or something in the list, known or not, is no parameter.
+bool read_parameters(std::string_view list, std::span<const std::string_view> names,
+                     std::span<std::string_view> values);
 
-template <class T>
-std::optional<T> number_parameter(std::string_view list, std::string_view name) {
-    const auto value = parameter(list, name);
-    return value ? parse_number<T>(*value) : std::nullopt;
+// The values of `names`, in that order.  nullopt: as above, or one is absent or empty.
+template <std::size_t count>
+std::optional<std::array<std::string_view, count>> parameters(
+    std::string_view list, const std::array<std::string_view, count>& names) {
+    std::array<std::string_view, count> values;
+    const bool read = read_parameters(list, names, values);
+    const bool whole = read && std::none_of(values.begin(), values.end(),
+                                            [](std::string_view value) { return value.empty(); });
+    return whole ? std::optional{values} : std::nullopt;
 }
 
 }  // namespace backhand

@@ -42,6 +42,7 @@ Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fre
             counters.add(Counter::connections_from_pool);
             return PeerConnection{std::move(pooled), true};
         }
+        table_.connection_missed(peer.slot_index);
     }
     auto opened = connect_to(peer.load.contact, settings_.source, settings_.connect_limit);
     if (!opened) {
@@ -118,9 +119,13 @@ UniqueFd PeerConnections::take_pooled(const ServerView& peer) {
         pool_socket_.reset();
         return UniqueFd{};
     }
-    const bool usable = (*answer)->message.contact == peer.load.contact && (*answer)->connection &&
-                        is_quiet((*answer)->connection.get());
-    return usable ? std::move((*answer)->connection) : UniqueFd{};
+    UniqueFd& connection = (*answer)->connection;
+    if ((*answer)->message.contact != peer.load.contact || !connection ||
+        !is_quiet(connection.get())) {
+        return UniqueFd{};
+    }
+    let_reads_wait(connection.get());
+    return std::move(connection);
 }
 
 void PeerConnections::give_to_pool(const ServerView& peer, UniqueFd socket) {

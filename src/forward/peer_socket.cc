@@ -5,10 +5,12 @@
 #include <limits>
 #include <system_error>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 namespace backhand {
 
@@ -18,9 +20,12 @@ Error failure(Error::Kind kind, int error) {
     return {kind, std::generic_category().message(error)};
 }
 
-// The events that occurred, 0 after `limit`.
-short wait_for(int socket, short events, Nanoseconds limit) {
-    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(limit);
+// How long the kernel itself lets a read wait.  Most answers come sooner, and then there is nothing
+// to poll for; the rest of a longer limit is waited for by poll.
+constexpr Milliseconds first_wait{50};
+
+// The events that occurred, 0 at `deadline`.
+short wait_until(int socket, short events, MonotonicTime deadline) {
     while (true) {
         const Nanoseconds left = elapsed(monotonic_now(), deadline);
         const auto left_ms = std::chrono::ceil<Milliseconds>(left).count();
@@ -35,6 +40,10 @@ short wait_for(int socket, short events, Nanoseconds limit) {
             return 0;
         }
     }
+}
+
+short wait_for(int socket, short events, Nanoseconds limit) {
+    return wait_until(socket, events, monotonic_now() + nanoseconds_in(limit));
 }
 
 // Ports, memory or descriptors that this host lacks say nothing about the peer.
@@ -66,22 +75,28 @@ Result<UniqueFd> connect_to(const Endpoint& peer, const IpAddress& source, Nanos
     if (source.is_v4() == peer.address.is_v4()) {
         bind_source(socket, source);
     }
-    if (::connect(socket.get(), address.get(), address.size) == 0) {
-        return socket;
+    if (::connect(socket.get(), address.get(), address.size) != 0) {
+        if (errno != EINPROGRESS) {
+            return failure(
+                is_our_own_trouble(errno) ? Error::Kind::system : Error::Kind::unavailable, errno);
+        }
+        if (wait_for(socket.get(), POLLOUT, limit) == 0) {
+            return failure(Error::Kind::timed_out, ETIMEDOUT);
+        }
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
+            return failure(Error::Kind::unavailable, error);
+        }
     }
-    if (errno != EINPROGRESS) {
-        return failure(is_our_own_trouble(errno) ? Error::Kind::system : Error::Kind::unavailable,
-                       errno);
-    }
-    if (wait_for(socket.get(), POLLOUT, limit) == 0) {
-        return failure(Error::Kind::timed_out, ETIMEDOUT);
-    }
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
-        return failure(Error::Kind::unavailable, error);
-    }
+    let_reads_wait(socket.get());
     return socket;
+}
+
+void let_reads_wait(int socket) {
+    const timeval limit{.tv_sec = 0, .tv_usec = std::chrono::microseconds{first_wait}.count()};
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::fcntl(socket, F_SETFL, 0);
 }
 
 bool is_quiet(int socket) {
@@ -120,13 +135,15 @@ Status send_all(int socket, std::string_view bytes, Nanoseconds limit) {
 }
 
 Result<std::size_t> receive_some(int socket, std::span<char> buffer, Nanoseconds limit) {
+    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(limit);
+    const int flags = limit < first_wait ? MSG_DONTWAIT : 0;
     while (true) {
-        const auto received = ::recv(socket, buffer.data(), buffer.size(), MSG_DONTWAIT);
+        const auto received = ::recv(socket, buffer.data(), buffer.size(), flags);
         if (received >= 0) {
             return static_cast<std::size_t>(received);
         }
         if (errno == EAGAIN) {
-            if (wait_for(socket, POLLIN, limit) == 0) {
+            if (wait_until(socket, POLLIN, deadline) == 0) {
                 return failure(Error::Kind::timed_out, ETIMEDOUT);
             }
         } else if (errno != EINTR) {

@@ -1,7 +1,8 @@
 // Blocking exchanges of bytes with a peer, each with a time limit.
 //
-// The sockets are non-blocking; waiting is done here, by poll, so that a limit holds whatever the
-// peer does.  SIGPIPE is never raised.
+// A limit holds whatever the peer does.  Most of the waiting for an answer is done by the read
+// itself, which saves the system calls of a poll; everything else never blocks.  SIGPIPE is never
+// raised.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +20,10 @@ namespace backhand {
 // peers recognise us by it.  Error unavailable (refused, unreachable), timed_out, or system (this
 // host's own trouble, which says nothing about the peer).
 Result<UniqueFd> connect_to(const Endpoint& peer, const IpAddress& source, Nanoseconds limit);
+
+// Prepares a connection that came from another process as connect_to prepares its own: reads may
+// wait, for a short time.  (Without it everything works as well, with more system calls.)
+void let_reads_wait(int socket);
 
 // True if the peer has neither closed nor sent anything: the connection is fit for a request.
 bool is_quiet(int socket);

@@ -11,15 +11,12 @@ namespace backhand {
 
 namespace {
 
-// Which of two words a parameter is: true for the first, nullopt for a third.
-std::optional<bool> either_parameter(std::string_view list, std::string_view name,
-                                     std::string_view when_true, std::string_view when_false) {
-    const auto value = parameter(list, name);
-    if (value == when_true) {
-        return true;
-    }
-    return value == when_false ? std::optional{false} : std::nullopt;
-}
+constexpr std::array<std::string_view, 5> exchange_names = {"client-port", "local-port", "site",
+                                                            "scheme", "version"};
+constexpr std::array<std::string_view, 4> load_names = {"boot", "measurement", "serving", "idle"};
+
+// What either of these values takes, all numbers at their longest.
+constexpr std::size_t value_bytes_max = 128;
 
 constexpr std::array<std::pair<HttpVersion, std::string_view>, 3> version_names = {{
     {HttpVersion::http_1_0, "1.0"},
@@ -38,6 +35,13 @@ std::optional<HttpVersion> version_named(std::string_view name) {
         }
     }
     return std::nullopt;
+}
+
+std::optional<bool> is_https(std::string_view scheme) {
+    if (scheme == "https") {
+        return true;
+    }
+    return scheme == "http" ? std::optional{false} : std::nullopt;
 }
 
 // A space would end the target early, and a line end the request line.
@@ -66,8 +70,22 @@ bool is_passed_on(const HeaderField& field, std::string_view options) {
            is_token(field.name) && is_field_value(field.value);
 }
 
+void append_via(std::string& text, std::string_view server) {
+    text.append("1.1 ").append(server).append(" (backhand)");
+}
+
 void append_field(std::string& text, std::string_view name, std::string_view value) {
     text.append(name).append(": ").append(value).append("\r\n");
+}
+
+// No less than the head's text has, and little more.
+std::size_t size_bytes_max(const RequestHead& head) {
+    constexpr std::size_t of_our_fields = 2 * value_bytes_max + 512;
+    std::size_t bytes = of_our_fields + head.method.size() + head.target.size() + head.via.size();
+    for (const HeaderField& field : head.fields) {
+        bytes += field.name.size() + field.value.size() + 4;
+    }
+    return bytes;
 }
 
 void append_framing(std::string& text, const RequestHead& head) {
@@ -94,7 +112,9 @@ bool is_our_field(std::string_view name) {
 }
 
 std::string via_value(std::string_view server) {
-    return "1.1 " + std::string(server) + " (backhand)";
+    std::string value;
+    append_via(value, server);
+    return value;
 }
 
 std::string_view without_via_of(std::string_view via, std::string_view server) {
@@ -114,22 +134,27 @@ std::string proxied_value(const ClientIdentity& identity) {
 }
 
 std::string exchange_value(const ClientIdentity& identity) {
-    std::string value = "client-port=" + std::to_string(identity.client_port);
-    value += ";local-port=" + std::to_string(identity.local_port);
-    value += ";site=" + std::to_string(identity.site);
-    value += identity.https ? ";scheme=https" : ";scheme=http";
-    value += ";version=";
-    value += name_of(identity.version);
+    std::string value;
+    value.reserve(value_bytes_max);
+    append_number(value.append("client-port="), identity.client_port);
+    append_number(value.append(";local-port="), identity.local_port);
+    append_number(value.append(";site="), identity.site);
+    value.append(identity.https ? ";scheme=https" : ";scheme=http");
+    value.append(";version=").append(name_of(identity.version));
     return value;
 }
 
 std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::string_view exchange) {
     const auto client = IpAddress::parse(proxied);
-    const auto client_port = number_parameter<std::uint16_t>(exchange, "client-port");
-    const auto local_port = number_parameter<std::uint16_t>(exchange, "local-port");
-    const auto site = number_parameter<std::uint64_t>(exchange, "site");
-    const auto https = either_parameter(exchange, "scheme", "https", "http");
-    const auto version = version_named(parameter(exchange, "version").value_or(""));
+    const auto values = parameters(exchange, exchange_names);
+    if (!values) {
+        return std::nullopt;
+    }
+    const auto client_port = parse_number<std::uint16_t>((*values)[0]);
+    const auto local_port = parse_number<std::uint16_t>((*values)[1]);
+    const auto site = parse_number<std::uint64_t>((*values)[2]);
+    const auto https = is_https((*values)[3]);
+    const auto version = version_named((*values)[4]);
 
     // One spelling for one address: what is logged and matched is then what was sent.
     if (!client || client->to_string() != proxied) {
@@ -142,18 +167,24 @@ std::optional<ClientIdentity> parse_identity(std::string_view proxied, std::stri
 }
 
 std::string load_value(const LoadNews& news) {
-    std::string value = "boot=" + std::to_string(news.boot_id);
-    value += ";measurement=" + std::to_string(news.measurement);
-    value += ";serving=" + std::to_string(news.serving);
-    value += ";idle=" + std::to_string(news.workers_idle);
+    std::string value;
+    value.reserve(value_bytes_max);
+    append_number(value.append("boot="), news.boot_id);
+    append_number(value.append(";measurement="), news.measurement);
+    append_number(value.append(";serving="), news.serving);
+    append_number(value.append(";idle="), news.workers_idle);
     return value;
 }
 
 std::optional<LoadNews> parse_load(std::string_view value) {
-    const auto boot_id = number_parameter<std::uint64_t>(value, "boot");
-    const auto measurement = number_parameter<std::uint64_t>(value, "measurement");
-    const auto serving = number_parameter<std::uint32_t>(value, "serving");
-    const auto workers_idle = number_parameter<std::uint32_t>(value, "idle");
+    const auto values = parameters(value, load_names);
+    if (!values) {
+        return std::nullopt;
+    }
+    const auto boot_id = parse_number<std::uint64_t>((*values)[0]);
+    const auto measurement = parse_number<std::uint64_t>((*values)[1]);
+    const auto serving = parse_number<std::uint32_t>((*values)[2]);
+    const auto workers_idle = parse_number<std::uint32_t>((*values)[3]);
     if (!boot_id || !measurement || !serving || !workers_idle) {
         return std::nullopt;
     }
@@ -161,12 +192,22 @@ std::optional<LoadNews> parse_load(std::string_view value) {
 }
 
 bool is_hop_by_hop(std::string_view name) {
-    constexpr std::array<std::string_view, 7> names = {
-        "Connection", "Keep-Alive",        "Proxy-Connection", "TE",
-        "Trailer",    "Transfer-Encoding", "Upgrade"};
-    return std::any_of(names.begin(), names.end(), [name](std::string_view hop_by_hop) {
-        return equal_ignoring_case(name, hop_by_hop);
-    });
+    const auto is = [name](std::string_view other) { return equal_ignoring_case(name, other); };
+    // By length first: every field of every message is asked about, and few are one of these.
+    switch (name.size()) {
+        case 2:
+            return is("TE");
+        case 7:
+            return is("Trailer") || is("Upgrade");
+        case 10:
+            return is("Connection") || is("Keep-Alive");
+        case 16:
+            return is("Proxy-Connection");
+        case 17:
+            return is("Transfer-Encoding");
+        default:
+            return false;
+    }
 }
 
 Result<std::string_view> RequestHead::host() const {
@@ -200,6 +241,7 @@ Result<std::string> request_head_text(const RequestHead& head) {
     }
 
     std::string text;
+    text.reserve(size_bytes_max(head));
     text.append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\n");
     append_field(text, "Host", *host);
     const std::string options = connection_options(head.fields);
@@ -214,7 +256,8 @@ Result<std::string> request_head_text(const RequestHead& head) {
         append_field(text, "Upgrade", head.upgrade);
     }
     if (!head.via.empty()) {
-        append_field(text, "Via", via_value(head.via));
+        append_via(text.append("Via: "), head.via);
+        text.append("\r\n");
     }
     append_field(text, proxied_field, head.proxied);
     append_field(text, exchange_field, head.exchange);

@@ -23,6 +23,23 @@ constexpr std::string_view exchange_field = "Backhand-Exchange";
 constexpr std::string_view load_field = "Backhand-Load";
 constexpr std::string_view declined_field = "Backhand-Declined";
 
+// Values of Backhand-Declined: why a request comes back unserved.
+namespace declined {
+
+constexpr std::string_view unknown_member = "unknown-member";  // nothing heard of the forwarder
+constexpr std::string_view not_signed = "unsigned";  // not by a member, for this server, now
+constexpr std::string_view replayed = "replayed";
+constexpr std::string_view other_site = "other-site";
+constexpr std::string_view tls = "tls";
+constexpr std::string_view busy = "busy";  // it would have had the last worker
+
+// The peer does not believe the forwarder, and would send back whatever else comes from it.
+constexpr bool is_for_forwarder(std::string_view reason) {
+    return reason == unknown_member || reason == not_signed;
+}
+
+}  // namespace declined
+
 // Any field whose name begins with "Backhand-" is ours.
 bool is_our_field(std::string_view name);
 

@@ -1,5 +1,7 @@
 #include "forward/request_signature.h"
 
+#include <array>
+
 #include "base/hex.h"
 #include "base/text.h"
 #include "forward/parameters.h"
@@ -9,6 +11,7 @@ namespace backhand {
 namespace {
 
 constexpr std::string_view before_tag = ";tag=";
+constexpr std::array<std::string_view, 5> names = {"key", "from", "number", "boot", "measurement"};
 
 // None of the parts can hold a line feed: they have been on a request line or in a field.
 std::string message_of(const SignedRequest& request, std::string_view unsigned_value) {
@@ -48,11 +51,15 @@ std::optional<ExchangeOrigin> verify_request(const SignedRequest& request, std::
     }
     const std::string_view signed_value = value.substr(0, tag_at);
     const auto tag = from_hex<tag_bytes>(value.substr(tag_at + before_tag.size()));
-    const auto key_id = number_parameter<std::uint8_t>(signed_value, "key");
-    const auto boot_id = number_parameter<std::uint64_t>(signed_value, "from");
-    const auto number = number_parameter<std::uint64_t>(signed_value, "number");
-    const auto heard_boot_id = number_parameter<std::uint64_t>(signed_value, "boot");
-    const auto heard_measurement = number_parameter<std::uint64_t>(signed_value, "measurement");
+    const auto values = parameters(signed_value, names);
+    if (!values) {
+        return std::nullopt;
+    }
+    const auto key_id = parse_number<std::uint8_t>((*values)[0]);
+    const auto boot_id = parse_number<std::uint64_t>((*values)[1]);
+    const auto number = parse_number<std::uint64_t>((*values)[2]);
+    const auto heard_boot_id = parse_number<std::uint64_t>((*values)[3]);
+    const auto heard_measurement = parse_number<std::uint64_t>((*values)[4]);
     if (!tag || !key_id || !boot_id || !number || !heard_boot_id || !heard_measurement) {
         return std::nullopt;
     }

@@ -80,6 +80,10 @@ struct DirectoryConfig {
     int dry_run = -1;                   // -1: as in the enclosing section
     int self_redirect = -1;             // the same
     const AcceptList* trace = nullptr;  // who sees traces; nullptr: as in the enclosing section
+
+    bool says_nothing() const {
+        return chain == nullptr && dry_run < 0 && self_redirect < 0 && trace == nullptr;
+    }
 };
 
 // The limit that holds for the UNIX socket inside the directory too.

@@ -131,8 +131,11 @@ void note_choice(request_rec* r, const ClusterTable& table, std::uint32_t slot_i
 }
 
 void note_time(request_rec* r, Nanoseconds took) {
-    const double us = static_cast<double>(took.count()) / 1000;
-    apr_table_setn(r->subprocess_env, "BACKHAND_DECIDE_US", apr_psprintf(r->pool, "%.1f", us));
+    const auto tenths_us = took.count() / 100;
+    std::string text;
+    append_number(text, tenths_us / 10);
+    append_number(text.append("."), tenths_us % 10);
+    apr_table_setn(r->subprocess_env, "BACKHAND_DECIDE_US", apr_pstrdup(r->pool, text.c_str()));
 }
 
 // ---- Backhand-Trace ----

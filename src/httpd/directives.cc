@@ -172,8 +172,13 @@ const char* set_self(cmd_parms* cmd, void*, const char* value) {
         settings.self_address = IpAddress::parse(text_of(value));
         settings.self_port = 0;
     }
-    if (!settings.self_address || settings.self_address->is_multicast() ||
-        settings.self_address->is_unspecified()) {
+    if (settings.self_address && settings.self_address->is_link_local()) {
+        return complain(cmd, "\"" + std::string{value} +
+                                 "\" means another host on every network (fe80::/10): expected an "
+                                 "address that is this server's wherever a peer is, for example "
+                                 "[2001:db8:5::10]:80");
+    }
+    if (!settings.self_address || !settings.self_address->leads_to_one_host()) {
         return expected(cmd, value,
                         "the address peers reach this server at, ip or ip:port, for example "
                         "10.0.5.10:80");

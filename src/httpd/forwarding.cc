@@ -80,7 +80,7 @@ public:
 
 private:
     bool describe_request();
-    std::string head_for(const ServerView& peer) const;
+    std::string_view opening_for(const ServerView& peer);
     Attempt try_peer(const ServerView& peer, bool fresh_connection);
     Attempt converse(PeerConnection& connection, const ServerView& peer);
     Attempt send_request(PeerConnection& connection, const ServerView& peer,
@@ -107,9 +107,11 @@ private:
     const Nanoseconds server_limit_;
     const MonotonicTime began_at_ = monotonic_now();
     RequestHead head_;
-    std::string head_text_;  // as request_head_text
+    std::string opening_;                   // as request_head_text, and what opening_for() adds
+    std::size_t opening_common_bytes_ = 0;  // of these, what is the same for every peer
     int body_status_ = OK;
     ForwardOutcome outcome_ = ForwardOutcome::unjudged;  // of the last attempt
+    std::optional<MonotonicTime> answered_at_;  // long before the end, if it became a tunnel
 };
 
 int Exchange::run(std::span<const std::uint32_t> peers) {
@@ -226,13 +228,18 @@ bool Exchange::describe_request() {
     if (!text) {
         return false;
     }
-    head_text_ = std::move(*text);
+    opening_ = std::move(*text);
+    opening_common_bytes_ = opening_.size();
     return true;
 }
 
 // The outcome of a response, for the cluster's memory.
 ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int status) {
-    if (response.is_declined() || response.client_gone()) {
+    if (response.is_declined()) {
+        return response.disbelieves_forwarder() ? ForwardOutcome::not_believed
+                                                : ForwardOutcome::unjudged;
+    }
+    if (response.client_gone()) {
         return ForwardOutcome::unjudged;
     }
     switch (attempt) {
@@ -251,7 +258,7 @@ ForwardOutcome outcome_of(Attempt attempt, const ResponseRelay& response, int st
 
 void Exchange::note_end(const ServerView& peer, ForwardOutcome outcome, MonotonicTime began_at) {
     const MonotonicTime now = monotonic_now();
-    const Nanoseconds latency = elapsed(began_at, now);
+    const Nanoseconds latency = elapsed(began_at, answered_at_.value_or(now));
     const bool answered =
         outcome == ForwardOutcome::answered || outcome == ForwardOutcome::server_error;
     table_.forward_ended(peer.slot_index, outcome, latency, now);
@@ -261,9 +268,10 @@ void Exchange::note_end(const ServerView& peer, ForwardOutcome outcome, Monotoni
                      .latency = latency});
 }
 
-// With a number of its own each time: what has been sent once is worth nothing any more.
-std::string Exchange::head_for(const ServerView& peer) const {
-    std::string text = head_text_;
+// What is sent before anything is heard: the head, and the body if all of it is here.  Signed with
+// a number of its own each time: what has been sent once is worth nothing any more.
+std::string_view Exchange::opening_for(const ServerView& peer) {
+    opening_.resize(opening_common_bytes_);
     if (const auto& keys = state_.instance->keys) {
         const SignedRequest request{
             .method = head_.method,
@@ -279,10 +287,14 @@ std::string Exchange::head_for(const ServerView& peer) const {
             .heard_boot_id = peer.load.boot_id,
             .heard_measurement = peer.load.measurement,
         };
-        text.append(signature_field).append(": ");
-        text.append(sign_request(request, origin, *keys)).append("\r\n");
+        opening_.append(signature_field).append(": ");
+        opening_.append(sign_request(request, origin, *keys)).append("\r\n");
     }
-    return text.append("\r\n");
+    opening_.append("\r\n");
+    if (!head_.expect_continue) {
+        opening_.append(body_.prefetched());
+    }
+    return opening_;
 }
 
 Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
@@ -313,7 +325,8 @@ Attempt Exchange::try_peer(const ServerView& peer, bool fresh_connection) {
 
 Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     // A request that cannot be repeated gains nothing from a response that is held back.
-    ResponseRelay response{r_, !(may_repeat_ && body_.complete())};
+    ResponseRelay response{r_, !(may_repeat_ && body_.complete()),
+                           state_.instance->response_filters};
     if (!head_.upgrade.empty()) {
         response.expect_upgrade();
     }
@@ -322,11 +335,11 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = receive_response(connection, response);
     }
     if (response.is_declined()) {
-        // Not learnt from: a peer that hears nobody any more declines everything, and must not stay
-        // young by that.
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
-    } else {
+    }
+    // A peer that hears nobody any more declines everything, and must not stay young by that.
+    if (!response.is_declined() || response.is_busy()) {
         learn(peer, response);
     }
     if (response.is_upgraded() && attempt == Attempt::answered) {
@@ -350,6 +363,7 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
 // httpd has nothing more to say on this connection.
 void Exchange::become_tunnel(const PeerConnection& connection, const ResponseRelay& response) {
     count(Counter::forward_upgraded);
+    answered_at_ = monotonic_now();
     r_->status = HTTP_SWITCHING_PROTOCOLS;
     r_->eos_sent = 1;
     r_->connection->keepalive = AP_CONN_CLOSE;
@@ -360,11 +374,7 @@ void Exchange::become_tunnel(const PeerConnection& connection, const ResponseRel
 // Attempt::answered means: sent, or the response is already coming.
 Attempt Exchange::send_request(PeerConnection& connection, const ServerView& peer,
                                ResponseRelay& response) {
-    std::string bytes = head_for(peer);
-    if (!head_.expect_continue) {
-        bytes += body_.prefetched();
-    }
-    const Status sent = send_all(connection.socket.get(), bytes, patience(response));
+    const Status sent = send_all(connection.socket.get(), opening_for(peer), patience(response));
     if (!sent) {
         return lost(connection, response, sent.error());
     }

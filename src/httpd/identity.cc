@@ -112,10 +112,19 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     state.instance->table.counters().add(Counter::proxied_accepted);
 }
 
-int send_back(RequestState& state, const char* why) {
+int send_back(RequestState& state, std::string_view why) {
     state.instance->table.counters().add(Counter::proxied_declined);
-    state.declined = why;
+    state.declined = why.data();
     return HTTP_SERVICE_UNAVAILABLE;
+}
+
+// With this request, every worker is at work.  The forwarder may know of an idle one, and whoever
+// connects next to this server finds a worker.
+bool is_busy(const ClusterTable& table) {
+    const InFlight in_flight = table.cells().quick();
+    ServerView self;
+    return table.view(self_slot, 0, monotonic_now(), self) && self.load.workers_max > 1 &&
+           in_flight.serving + in_flight.forwarding >= self.load.workers_max;
 }
 
 struct PeersFields {
@@ -169,7 +178,7 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
         origin = origin_of(r, instance, fields);
         if (!origin) {
             counters.add(Counter::proxied_unsigned);
-            return send_back(state, "unsigned");
+            return send_back(state, declined::not_signed);
         }
     }
     const auto forwarder = instance.table.find_live_member(
@@ -178,16 +187,20 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
     if (!forwarder) {
         // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
         // would be wrong, and nothing has been done for it: the forwarder serves it itself.
-        return send_back(state, "unknown-member");
+        return send_back(state, declined::unknown_member);
     }
     if (origin && !instance.table.exchange_numbers(*forwarder).take(origin->number)) {
         counters.add(Counter::proxied_replayed);
-        return send_back(state, "replayed");
+        return send_back(state, declined::replayed);
+    }
+    if (is_busy(instance.table)) {
+        counters.add(Counter::proxied_busy);
+        return send_back(state, declined::busy);
     }
     remove_via_of_forwarder(r, instance.table, *forwarder);
     adopt(r, state, identity);
     // The virtual hosts of the two servers may differ more than their names show.
-    return offers_site(r->server, identity.site) ? OK : send_back(state, "other-site");
+    return offers_site(r->server, identity.site) ? OK : send_back(state, declined::other_site);
 }
 
 // A request that says it comes from a peer: from whom it may be believed.

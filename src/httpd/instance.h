@@ -109,6 +109,7 @@ public:
 
     // The parent's view of the moderator.
     bool moderator_started = false;
+    bool moderator_missing = false;  // it could not be forked; tried again now and then
     apr_proc_t moderator{};
     MonotonicTime moderator_started_at = 0;
     int moderator_failures = 0;

@@ -294,7 +294,10 @@ int set_up_instance(apr_pool_t* pconf, server_rec* main_server, GlobalSettings& 
         return refuse(main_server, made.error().detail);
     }
     warn_of_traps(instance);
-    return ap_scoreboard_image != nullptr ? start_moderator(instance) : OK;
+    if (ap_scoreboard_image != nullptr) {
+        start_moderator(instance);
+    }
+    return OK;
 }
 
 }  // namespace
@@ -338,7 +341,10 @@ int set_up(apr_pool_t* pconf, apr_pool_t*, apr_pool_t*, server_rec* main_server)
 
 int start_after_scoreboard(apr_pool_t*, ap_scoreboard_e) {
     Instance* const instance = server_config(ap_server_conf).instance;
-    return instance != nullptr && !instance->moderator_started ? start_moderator(*instance) : OK;
+    if (instance != nullptr && !instance->moderator_started) {
+        start_moderator(*instance);
+    }
+    return OK;
 }
 
 namespace {

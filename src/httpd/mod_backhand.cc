@@ -13,6 +13,7 @@
 #include "httpd/hooks.h"
 #include "httpd/identity.h"
 #include "httpd/lifecycle.h"
+#include "httpd/moderator_process.h"
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
 
@@ -32,7 +33,8 @@ void register_request_hooks() {
     ap_hook_post_read_request(&begin_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     // After access control, rewriting and the choice of handler; before any handler.
     ap_hook_handler(&handle_request, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
-    ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_MIDDLE);
+    // Before any module that logs: some requests are not this server's.
+    ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
 
     // ---- What applications ask about the client's connection ----
 
@@ -67,6 +69,7 @@ void register_hooks(apr_pool_t*) {
     // After the scoreboard has been made, which the core does in the middle.
     ap_hook_pre_mpm(&Guarded<&start_after_scoreboard>::call, nullptr, nullptr,
                     APR_HOOK_REALLY_LAST);
+    ap_hook_monitor(&Guarded<&start_missing_moderator>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_hook_child_init(&Guarded<&set_up_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(&Guarded<&note_stopping_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_hook_child_status(&Guarded<&note_child>::call, nullptr, nullptr, APR_HOOK_MIDDLE);

@@ -164,23 +164,29 @@ bool still_runs(pid_t pid) {
 
 void on_moderator_event(int reason, void* data, int) noexcept;
 
-bool fork_moderator(Instance& instance) {
+void fork_moderator(Instance& instance) {
     const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, instance.main_server,
-                     "cannot start the moderator: this server announces nothing");
-        return false;
+        if (!std::exchange(instance.moderator_missing, true)) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, errno, instance.main_server,
+                         "cannot start the moderator: this server announces nothing until it can "
+                         "be started, which is tried every ten seconds");
+        }
+        return;
     }
     if (pid == 0) {
         live_as_moderator(instance, parent);
+    }
+    if (std::exchange(instance.moderator_missing, false)) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, instance.main_server,
+                     "the moderator has been started after all");
     }
     instance.moderator.pid = pid;
     instance.moderator_started_at = monotonic_now();
     instance.process.moderator_pid = pid;
     apr_proc_other_child_register(&instance.moderator, &on_moderator_event, &instance, nullptr,
                                   instance.pool);
-    return true;
 }
 
 bool server_is_stopping() {
@@ -250,11 +256,19 @@ apr_status_t stop_moderator(void* data) noexcept {
 
 }  // namespace
 
-int start_moderator(Instance& instance) {
+void start_moderator(Instance& instance) {
     expect_end_of_predecessor(instance);
     instance.moderator_started = true;
     apr_pool_cleanup_register(instance.pool, &instance, &stop_moderator, apr_pool_cleanup_null);
-    return fork_moderator(instance) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    fork_moderator(instance);
+}
+
+int start_missing_moderator(apr_pool_t*, server_rec* main_server) {
+    Instance* const instance = server_config(main_server).instance;
+    if (instance != nullptr && instance->moderator_missing) {
+        fork_moderator(*instance);
+    }
+    return DECLINED;
 }
 
 }  // namespace backhand::httpd

@@ -50,7 +50,7 @@ void add_news(request_rec* r, RequestState& state) {
         .measurement = table.next_measurement(),
         // Without the request that this response ends.
         .serving = serving - std::min(serving, 1U),
-        .workers_idle = known ? self.workers_idle : 0,
+        .workers_idle = known && !state.is_sent_back_as_busy() ? self.workers_idle : 0,
     };
     const std::string value = load_value(news);
     apr_table_setn(r->headers_out, load_field.data(), apr_pstrdup(r->pool, value.c_str()));
@@ -58,7 +58,7 @@ void add_news(request_rec* r, RequestState& state) {
     // mod_ssl refuses what SSLRequireSSL protects, because the connection from the peer is plain.
     // The peer holds the client's TLS connection and serves the request itself.
     if (state.https && tls_was_required(r)) {
-        state.declined = "tls";
+        state.declined = declined::tls.data();
     }
     if (state.declined != nullptr) {
         apr_table_setn(r->headers_out, declined_field.data(), state.declined);
@@ -95,6 +95,10 @@ apr_status_t news_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexc
 }
 
 }  // namespace
+
+bool RequestState::is_sent_back_as_busy() const {
+    return declined != nullptr && declined == declined::busy;
+}
 
 void RequestState::count_as(Counted what) {
     const ChildTally tally = instance->child->tally;
@@ -178,10 +182,12 @@ int begin_count(request_rec* r) noexcept {
 }
 
 int end_count(request_rec* r) noexcept {
-    if (RequestState* const state = own_state_of(r)) {
-        state->end(r);
+    RequestState* const state = own_state_of(r);
+    if (state == nullptr) {
+        return DECLINED;
     }
-    return DECLINED;
+    state->end(r);
+    return state->is_sent_back_as_busy() ? DONE : DECLINED;
 }
 
 // httpd would put the filter behind those of its kind that are there already, which make the head.
@@ -220,7 +226,9 @@ void register_response_filters() {
 
 ResponseFilters response_filters() {
     return {.end = ap_get_output_filter_handle(end_filter_name),
-            .news = ap_get_output_filter_handle(news_filter_name)};
+            .news = ap_get_output_filter_handle(news_filter_name),
+            .byte_range = ap_get_output_filter_handle("BYTERANGE"),
+            .content_length = ap_get_output_filter_handle("CONTENT_LENGTH")};
 }
 
 }  // namespace backhand::httpd

@@ -16,11 +16,15 @@ namespace backhand::httpd {
 
 class Instance;
 
-// httpd's handles of the two filters: looking them up by name would cost more than they do.
+// httpd's handles of filters: looking them up by name would cost more than they do.
 struct ResponseFilters {
     // Where a response is drained without a worker; nullptr elsewhere: there log_transaction tells.
     ap_filter_rec_t* end = nullptr;
     ap_filter_rec_t* news = nullptr;
+    // httpd's own, which a peer's response must not meet: its ranges have been cut, its length is
+    // known.
+    ap_filter_rec_t* byte_range = nullptr;
+    ap_filter_rec_t* content_length = nullptr;
 };
 
 struct RequestState {
@@ -36,6 +40,9 @@ struct RequestState {
     const char* declined = nullptr;  // why this server sends it back to the peer
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;
+
+    // Nothing has run for it, and it is no request of this server's: nobody logs it.
+    bool is_sent_back_as_busy() const;
 
     // Changes what the request counts as.
     void count_as(Counted what);
@@ -72,7 +79,7 @@ void carry_news(request_rec* r, RequestState& state);
 // mod_cache and mod_headers have not put in anything yet.
 int keep_received_fields(request_rec* r);
 
-// Hook log_transaction: the request is over, however it ended.
+// Hook log_transaction, before all others: the request is over, however it ended.
 int end_count(request_rec* r) noexcept;
 
 // Registers the output filters.  Called with the hooks.

@@ -12,10 +12,43 @@
 
 namespace backhand::httpd {
 
+// A copy of a head whose parts are C strings: each ends with a NUL in the place of what separated
+// it from the next, a colon, white space or the end of its line.
+class HeadStrings {
+public:
+    HeadStrings(apr_pool_t* pool, std::string_view head)
+        : original_(head.data()),
+          copy_(apr_pstrmemdup(pool, head.data(), head.size())) {}
+
+    // REQUIRES: `part` is a field's name or value, or the end of a line, of that head.
+    const char* operator()(std::string_view part) const {
+        char* const text = copy_ + (part.data() - original_);
+        text[part.size()] = '\0';
+        return text;
+    }
+
+private:
+    const char* const original_;
+    char* const copy_;
+};
+
 namespace {
 
-const char* copy(apr_pool_t* pool, std::string_view text) {
-    return apr_pstrmemdup(pool, text.data(), text.size());
+void remove_protocol_filters(request_rec* r, const ResponseFilters& filters) {
+    ap_filter_t* next = nullptr;
+    for (ap_filter_t* filter = r->output_filters; filter != nullptr; filter = next) {
+        next = filter->next;
+        if (filter->frec == filters.byte_range || filter->frec == filters.content_length) {
+            ap_remove_output_filter(filter);
+        }
+    }
+}
+
+// Whether httpd adds a character set to the type of a response that names none.
+bool adds_charset(const request_rec* r) {
+    const auto* const core =
+        static_cast<const core_dir_config*>(ap_get_core_module_config(r->per_dir_config));
+    return core->add_default_charset == ADD_DEFAULT_CHARSET_ON;
 }
 
 constexpr int early_hints = 103;  // RFC 8297
@@ -25,9 +58,10 @@ constexpr const char* own_connection_fields[] = {"Upgrade", "Connection"};
 
 }  // namespace
 
-ResponseRelay::ResponseRelay(request_rec* r, bool commit_early)
+ResponseRelay::ResponseRelay(request_rec* r, bool commit_early, const ResponseFilters& filters)
     : r_(r),
       commit_early_(commit_early),
+      filters_(filters),
       buffer_(static_cast<char*>(apr_palloc(r->pool, buffer_bytes))) {}
 
 Result<ResponseRelay::Stage> ResponseRelay::receive(int socket, Nanoseconds limit) {
@@ -73,14 +107,12 @@ Status ResponseRelay::process_head() {
     if (*state == HeadState::incomplete) {
         return Done{};
     }
+    const std::string_view text{buffer_ + used_, head.size_bytes};
     used_ += head.size_bytes;
-    if (head.status >= 200) {
-        return take_head(head);
-    }
-    return take_interim(head);
+    return head.status >= 200 ? take_head(head, text) : take_interim(head, text);
 }
 
-Status ResponseRelay::take_interim(const ResponseHead& head) {
+Status ResponseRelay::take_interim(const ResponseHead& head, std::string_view text) {
     const bool switches = head.status == HTTP_SWITCHING_PROTOCOLS;
     if (switches && !upgrade_expected_) {
         return Error{Error::Kind::malformed, "the peer switched protocols unasked"};
@@ -90,7 +122,7 @@ Status ResponseRelay::take_interim(const ResponseHead& head) {
     }
     continue_seen_ = continue_seen_ || head.status == HTTP_CONTINUE;
     if (switches || head.status == early_hints) {
-        pass_on_interim(head);
+        pass_on_interim(head, text);
     }
     upgraded_ = switches;
     committed_ = committed_ || switches;
@@ -99,22 +131,21 @@ Status ResponseRelay::take_interim(const ResponseHead& head) {
 }
 
 // Nothing of it becomes part of the final response.
-void ResponseRelay::pass_on_interim(const ResponseHead& head) {
+void ResponseRelay::pass_on_interim(const ResponseHead& head, std::string_view text) {
     if (r_->proto_num != HTTP_VERSION(1, 1)) {
         return;
     }
+    const HeadStrings strings{r_->pool, text};
     apr_table_t* const own_fields = std::exchange(
         r_->headers_out, apr_table_make(r_->pool, static_cast<int>(head.fields_count) + 2));
-    const char* const own_status_line =
-        std::exchange(r_->status_line, copy(r_->pool, head.status_line));
+    const char* const own_status_line = std::exchange(r_->status_line, strings(head.status_line));
     const int own_status = std::exchange(r_->status, head.status);
     for (const HeaderField& field : head.fields()) {
         const bool is_upgrade = head.status == HTTP_SWITCHING_PROTOCOLS &&
                                 (equal_ignoring_case(field.name, "Upgrade") ||
                                  equal_ignoring_case(field.name, "Connection"));
         if (is_upgrade || (!is_hop_by_hop(field.name) && !is_our_field(field.name))) {
-            apr_table_addn(r_->headers_out, copy(r_->pool, field.name),
-                           copy(r_->pool, field.value));
+            apr_table_addn(r_->headers_out, strings(field.name), strings(field.value));
         }
     }
     ap_send_interim_response(r_, 1);
@@ -123,7 +154,7 @@ void ResponseRelay::pass_on_interim(const ResponseHead& head) {
     r_->status = own_status;
 }
 
-Status ResponseRelay::take_head(const ResponseHead& head) {
+Status ResponseRelay::take_head(const ResponseHead& head, std::string_view text) {
     const auto framing = response_framing(head, r_->header_only != 0);
     if (!framing) {
         return framing.error();
@@ -136,23 +167,39 @@ Status ResponseRelay::take_head(const ResponseHead& head) {
     declined_ = refused_unseen;
     body_bytes_left_ = framing_.length_bytes;
     status_ = head.status;
-    status_line_ = copy(r_->pool, head.status_line);
-    fields_ = apr_table_make(r_->pool, static_cast<int>(head.fields_count));
-    for (const HeaderField& field : head.fields()) {
-        if (equal_ignoring_case(field.name, load_field)) {
-            news_ = parse_load(field.value);
-        } else if (equal_ignoring_case(field.name, declined_field)) {
-            declined_ = true;
-        } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
-                   !head.has_token("Connection", field.name)) {
-            apr_table_addn(fields_, copy(r_->pool, field.name), copy(r_->pool, field.value));
-        }
-    }
+    take_fields(head, HeadStrings{r_->pool, text});
     const bool no_body = framing_.end == BodyEnd::at_head ||
                          (framing_.end == BodyEnd::at_length && framing_.length_bytes == 0);
     stage_ = no_body ? Stage::complete : Stage::body;
     body_start_ = used_;
     return Done{};
+}
+
+// Into a table as httpd keeps them, those apart that end here or are ours.
+void ResponseRelay::take_fields(const ResponseHead& head, const HeadStrings& strings) {
+    status_line_ = strings(head.status_line);
+    fields_ = apr_table_make(r_->pool, static_cast<int>(head.fields_count) + 2);
+    for (const char* name : own_connection_fields) {
+        if (const char* const value = apr_table_get(r_->headers_out, name)) {
+            apr_table_addn(fields_, name, value);
+        }
+    }
+    const bool keeps_type_apart = !adds_charset(r_);
+    const bool has_options = head.find("Connection").has_value();
+    for (const HeaderField& field : head.fields()) {
+        if (equal_ignoring_case(field.name, load_field)) {
+            news_ = parse_load(field.value);
+        } else if (equal_ignoring_case(field.name, declined_field)) {
+            declined_ = true;
+            disbelieves_forwarder_ = declined::is_for_forwarder(field.value);
+            busy_ = field.value == declined::busy;
+        } else if (keeps_type_apart && equal_ignoring_case(field.name, "Content-Type")) {
+            content_type_ = content_type_ != nullptr ? content_type_ : strings(field.value);
+        } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
+                   !(has_options && head.has_token("Connection", field.name))) {
+            apr_table_addn(fields_, strings(field.name), strings(field.value));
+        }
+    }
 }
 
 // Short responses are collected in the buffer.  Those of a peer that declined are, too: only to
@@ -218,20 +265,15 @@ bool ResponseRelay::connection_reusable() const {
 // Makes the request's response the peer's.  What this server had prepared is dropped: the peer ran
 // the same phases and has said it all.
 void ResponseRelay::adopt_head() {
-    apr_table_t* const own = apr_table_make(r_->pool, 2);
-    for (const char* name : own_connection_fields) {
-        if (const char* value = apr_table_get(r_->headers_out, name)) {
-            apr_table_setn(own, name, value);
-        }
-    }
-    r_->headers_out = apr_table_overlay(r_->pool, own, fields_);
+    r_->headers_out = fields_;
     apr_table_clear(r_->err_headers_out);
     if (const char* const trace = apr_table_get(r_->notes, trace_field)) {
         apr_table_setn(r_->err_headers_out, trace_field, trace);
     }
     r_->status = status_;
     r_->status_line = status_line_;
-    set_content_type();
+    // httpd writes the type after all other fields, as it does for its own responses.
+    r_->content_type = content_type_;
     r_->content_encoding = nullptr;
     r_->content_languages = nullptr;
     r_->no_cache = 0;
@@ -243,23 +285,9 @@ void ResponseRelay::adopt_head() {
     // Filters that change content have run at the peer.  Of the protocol's, neither ranges nor the
     // length are to be worked out again.
     r_->output_filters = r_->proto_output_filters;
-    ap_remove_output_filter_byhandle(r_->output_filters, "BYTERANGE");
-    ap_remove_output_filter_byhandle(r_->output_filters, "CONTENT_LENGTH");
+    remove_protocol_filters(r_, filters_);
     brigade_ = apr_brigade_create(r_->pool, r_->connection->bucket_alloc);
     committed_ = true;
-}
-
-// httpd writes the type after all other fields, as it does for its own responses; but not if it
-// would add a character set to what the peer has said.
-void ResponseRelay::set_content_type() {
-    const auto* const core =
-        static_cast<const core_dir_config*>(ap_get_core_module_config(r_->per_dir_config));
-    const char* const type = apr_table_get(r_->headers_out, "Content-Type");
-    r_->content_type = nullptr;
-    if (type != nullptr && core->add_default_charset != ADD_DEFAULT_CHARSET_ON) {
-        r_->content_type = type;
-        apr_table_unset(r_->headers_out, "Content-Type");
-    }
 }
 
 void ResponseRelay::deliver() {

@@ -19,6 +19,9 @@
 
 namespace backhand::httpd {
 
+class HeadStrings;
+struct ResponseFilters;
+
 class ResponseRelay {
 public:
     static constexpr std::size_t buffer_bytes = 32'768;
@@ -28,7 +31,7 @@ public:
 
     // `commit_early`: pass the response on as it comes even if it is short, because the request
     // could not be repeated anyway.
-    ResponseRelay(request_rec* r, bool commit_early);
+    ResponseRelay(request_rec* r, bool commit_early, const ResponseFilters& filters);
 
     // Receives once (waiting up to `limit`, or not at all if it is zero) and works on what came.
     // Errors: broken or timed_out from the socket, malformed from the peer's bytes.  A client that
@@ -45,6 +48,12 @@ public:
 
     // The peer sends the request back unserved; nothing of this response may be used.
     bool is_declined() const { return declined_; }
+
+    // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
+    bool disbelieves_forwarder() const { return disbelieves_forwarder_; }
+
+    // It does so because it is busy; the rest of what it says is true.  REQUIRES: is_declined().
+    bool is_busy() const { return busy_; }
 
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
@@ -75,18 +84,20 @@ public:
 private:
     Status process();
     Status process_head();
-    Status take_head(const ResponseHead& head);
+    // `text`: all of the head.
+    Status take_head(const ResponseHead& head, std::string_view text);
+    void take_fields(const ResponseHead& head, const HeadStrings& strings);
     Status process_body();
-    Status take_interim(const ResponseHead& head);
-    void pass_on_interim(const ResponseHead& head);
+    Status take_interim(const ResponseHead& head, std::string_view text);
+    void pass_on_interim(const ResponseHead& head, std::string_view text);
     void adopt_head();
-    void set_content_type();
     void collect_for_client(std::string_view body);
     void pass_on(bool last);
     bool collecting() const;
 
     request_rec* const r_;
     const bool commit_early_;
+    const ResponseFilters& filters_;
     char* const buffer_;
     std::size_t filled_ = 0;  // bytes in buffer_
     std::size_t used_ = 0;    // of these, already worked on
@@ -95,6 +106,8 @@ private:
     bool continue_seen_ = false;
     bool any_bytes_received_ = false;
     bool declined_ = false;
+    bool disbelieves_forwarder_ = false;
+    bool busy_ = false;
     bool upgrade_expected_ = false;
     bool upgraded_ = false;
     bool committed_ = false;
@@ -109,7 +122,8 @@ private:
     int status_ = 0;
     const char* status_line_ = nullptr;
     apr_table_t* fields_ = nullptr;
-    std::size_t body_start_ = 0;  // while collecting: where the body begins in buffer_
+    const char* content_type_ = nullptr;  // not among fields_, unless httpd will change it
+    std::size_t body_start_ = 0;          // while collecting: where the body begins in buffer_
     apr_bucket_brigade* brigade_ = nullptr;
 };
 

@@ -7,6 +7,7 @@
 #include <asio.hpp>
 
 #include "forward/http1.h"
+#include "moderator/tcp_endpoint.h"
 
 namespace backhand {
 
@@ -21,15 +22,6 @@ constexpr std::size_t response_bytes_max = 4096;
 
 Nanoseconds pause_after(int failures) {
     return pause_first * (1 << std::min(failures - 1, doublings_max));
-}
-
-asio::ip::tcp::endpoint tcp_endpoint(const IpAddress& address, std::uint16_t port) {
-    if (address.is_v4()) {
-        asio::ip::address_v4::bytes_type bytes{};
-        std::copy_n(address.bytes.begin() + 12, bytes.size(), bytes.begin());
-        return {asio::ip::address_v4{bytes}, port};
-    }
-    return {asio::ip::address_v6{address.bytes}, port};
 }
 
 }  // namespace
@@ -54,16 +46,11 @@ public:
                 self->finish(std::nullopt, "no answer in time");
             }
         });
-        const auto peer = tcp_endpoint(contact_.address, contact_.port);
-        std::error_code ignored;
-        socket_.open(peer.protocol(), ignored);
-        if (owner_.source_.is_v4() == contact_.address.is_v4()) {
-            // If it is not an address of this host after all, the kernel's choice has to do.
-            socket_.bind(tcp_endpoint(owner_.source_, 0), ignored);
-        }
-        socket_.async_connect(peer, [self = shared_from_this()](const std::error_code& error) {
-            error ? self->give_up(error) : self->send();
-        });
+        open_from(socket_, owner_.source_, contact_);
+        socket_.async_connect(tcp_endpoint(contact_),
+                              [self = shared_from_this()](const std::error_code& error) {
+                                  error ? self->give_up(error) : self->send();
+                              });
     }
 
 private:

@@ -22,6 +22,7 @@
 #include "measure/service_meter.h"
 #include "moderator/boot_id.h"
 #include "moderator/challenger.h"
+#include "moderator/connection_opener.h"
 #include "moderator/drop_log.h"
 
 namespace backhand {
@@ -57,6 +58,12 @@ constexpr int measured_kept = 16;
 // How long a predecessor may take to see that it has been replaced.
 constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
 
+// Connections opened before they are needed: as many as requests had to open for themselves since
+// the last look, at most so many for a peer.  Held no longer than this: until something is sent
+// over it, the peer's kernel may keep it from httpd (TCP_DEFER_ACCEPT, 30 s).
+constexpr std::uint32_t opened_ahead_max = 4;
+constexpr Nanoseconds opened_ahead_kept = std::chrono::seconds{10};
+
 // With the inbox's size 25,600 announcements a second: ten times those of a large cluster.
 constexpr int batches_per_look_max = 4;
 
@@ -69,6 +76,10 @@ public:
           configured_interval_(settings_.self.load.interval_ms),
           random_(std::random_device{}()),
           machine_(settings_.state_directory, settings_.log),
+          opener_(loop_, settings_.self.load.contact.address,
+                  [this](const Endpoint& contact, UniqueFd connection) {
+                      keep_opened(contact, std::move(connection));
+                  }),
           timer_(loop_),
           signals_(loop_, SIGTERM, SIGINT, retire_signal) {}
 
@@ -104,6 +115,8 @@ private:
     void listen_to_child(const std::shared_ptr<Descriptor>& child);
     bool answer_child(Descriptor& child);
     void keep(ReceivedPoolMessage& gift);
+    void open_ahead();
+    void keep_opened(const Endpoint& contact, UniqueFd connection);
     void publish_pool_count(const Endpoint& contact);
 
     void log(LogLevel level, const std::string& text) const { settings_.log(level, text); }
@@ -121,6 +134,7 @@ private:
     DropLog drops_;
 
     asio::io_context loop_{1};
+    ConnectionOpener opener_;
     asio::steady_timer timer_;
     asio::signal_set signals_;
     DatagramInbox inbox_;
@@ -261,6 +275,7 @@ void Moderator::look() {
 }
 
 void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
+    open_ahead();
     pool_.sweep(now);
     pool_.for_each_peer(
         [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
@@ -513,6 +528,38 @@ void Moderator::keep(ReceivedPoolMessage& gift) {
                 .connections_max = gift.message.connections_max},
                monotonic_now());
     publish_pool_count(gift.message.contact);
+}
+
+// None to a peer whose workers are held by idle connections.
+void Moderator::open_ahead() {
+    for (std::uint32_t index = self_slot + 1; index < table_.slots_used(); ++index) {
+        const std::uint32_t missed = table_.take_connections_missed(index);
+        if (missed == 0) {
+            continue;
+        }
+        const auto report = table_.report(index);
+        if (!listener_ || !report || report->load.keepalive_timeout_ms == 0 ||
+            report->load.has(connection_holds_worker) || report->load.has(leaving)) {
+            continue;
+        }
+        const Endpoint& contact = report->load.contact;
+        const std::size_t wanted = std::min(missed, opened_ahead_max);
+        opener_.open(contact, wanted - std::min(wanted, pool_.count(contact)));
+    }
+}
+
+void Moderator::keep_opened(const Endpoint& contact, UniqueFd connection) {
+    const auto slot_index = table_.find_contact(contact);
+    const auto report = slot_index ? table_.report(*slot_index) : std::nullopt;
+    if (!report) {
+        return;
+    }
+    table_.counters().add(Counter::connections_opened_ahead);
+    const Nanoseconds keepalive_timeout = Milliseconds{report->load.keepalive_timeout_ms};
+    pool_.give(contact, std::move(connection),
+               {.keepalive_timeout = std::min(keepalive_timeout, opened_ahead_kept)},
+               monotonic_now());
+    publish_pool_count(contact);
 }
 
 void Moderator::publish_pool_count(const Endpoint& contact) {

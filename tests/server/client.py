@@ -70,17 +70,19 @@ def chunked(*parts):
 
 
 class Connection:
-    """One connection to a server; `source` binds the client's own address."""
+    """One connection to a server; `source` binds the client's own address, `certificate` is (certificate, key)."""
 
-    def __init__(self, address, port, source=None, tls_name=None, limit_s=LIMIT_S):
+    def __init__(self, address, port, source=None, tls_name=None, limit_s=LIMIT_S, certificate=None):
         self._socket = socket.create_connection(
             (address, port), timeout=limit_s, source_address=(source, 0) if source else None
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls_name:
-            context = ssl.create_default_context()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+            if certificate:
+                context.load_cert_chain(*certificate)
             self._socket = context.wrap_socket(self._socket, server_hostname=tls_name)
         self._incoming = self._socket.makefile("rb")
 
@@ -103,17 +105,24 @@ class Connection:
 
     def response(self, method="GET"):
         """The next final response; interim ones before it are kept with it."""
+        head = self.head()
+        if method != "HEAD" and head.status not in (204, 304):
+            head.body, head.framing = self._body(head)
+        return head
+
+    def head(self):
+        """The head of the next final response, without its body."""
         interim = []
         while True:
             status_line = self._line()
             fields = self._fields()
             if not status_line.split()[1].startswith("1"):
-                break
+                return Response(status_line, fields, b"", "none", interim)
             interim.append(status_line)
-        head = Response(status_line, fields, b"", "none", interim)
-        if method != "HEAD" and head.status not in (204, 304):
-            head.body, head.framing = self._body(head)
-        return head
+
+    def take(self, buffer):
+        """Fills a buffer with what follows a head; returns how much of it was filled."""
+        return self._incoming.readinto(buffer)
 
     def interim(self):
         """The status line of one interim response."""

@@ -16,6 +16,9 @@ import pytest
 
 import httpd
 
+# Its comparisons are shown as those of tests are.
+pytest.register_assert_rewrite("shapes")
+
 
 @pytest.fixture(scope="session")
 def plugin_folder():

@@ -9,6 +9,7 @@ The servers are stopped by their process ids, and nothing else is ever signalled
 
 import contextlib
 import ctypes
+import gzip
 import json
 import os
 import random
@@ -77,6 +78,10 @@ def make_site(folder):
     site = folder / "site"
     shutil.copytree(HERE / "site", site)
     (site / "htdocs" / "large.bin").write_bytes(random.Random(1).randbytes(5 << 20))
+    page, compressed = site / "htdocs" / "small.html", site / "htdocs" / "precompressed"
+    compressed.mkdir()
+    shutil.copyfile(page, compressed / "page.html")
+    (compressed / "page.html.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
     (site / "gates").mkdir()
     for path in [site, *site.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.suffix == ".cgi" else 0o644)
@@ -93,6 +98,21 @@ def make_certificate(folder):
          "-days", "2", "-subj", f"/CN={client.SITE}", "-keyout", key, "-out", certificate],
         check=True, capture_output=True)
     return certificate, key
+
+
+def tls_site(server, lines, address="*"):
+    """A virtual host for the cluster's TLS port with the same site as the plain one, and more."""
+    cluster = server.cluster
+    return f"""
+<VirtualHost {address}:{cluster.tls_port}>
+ServerName {client.SITE}
+Include {HERE}/conf/site.conf
+SSLEngine On
+SSLCertificateFile {cluster.certificate}
+SSLCertificateKeyFile {cluster.key}
+{lines}
+</VirtualHost>
+"""
 
 
 def write_key_file(path, secret):
@@ -349,13 +369,14 @@ class Cluster:
     `accept`, `server_lines`, `site_lines` and `backhand_lines` are text, or functions from a
     server's number to text. `chain` stands in the site's <Location "/">. `keys` is a list of secrets,
     the first of which signs, or a function from a server's number to one. With `plain_too`, an httpd
-    of the same configuration but without the module runs beside them, as `cluster.plain`.
+    of the same configuration but without the module runs beside them, as `cluster.plain`. `first` is
+    the number of the first server.
     """
 
     def __init__(self, mpm, size=2, chain=FORWARD_ALWAYS, accept="AcceptStats 127.0.1.0/24", backhand_lines="",
                  server_lines="", site_lines="", site_name=client.SITE, workers=16, destination="multicast",
                  contact_lines=None, keys=(), tls=False, plain_too=False, hosts=None,
-                 address_of=lambda host: host.address()):
+                 address_of=lambda host: host.address(), first=1):
         self._mpm_of = mpm if callable(mpm) else lambda number: mpm
         self.mpm = None
         self.tls = tls
@@ -374,7 +395,7 @@ class Cluster:
         if hosts:
             self.servers = [self._add(host.number, address_of(host), host) for host in hosts]
         else:
-            self.servers = [self._add(number, f"127.0.1.{number}") for number in range(1, size + 1)]
+            self.servers = [self._add(number, f"127.0.1.{number}") for number in range(first, first + size)]
         for server in self.servers:
             number = server.number
             announcing = _text(contact_lines, number) if contact_lines else self.announcing(server)

@@ -37,6 +37,20 @@ def stat_fields(pid):
     return text[text.rindex(")") + 2 :].split()
 
 
+def descriptors_of(pid):
+    """How many descriptors a process holds."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def memory_of(pids):
+    """The bytes that processes occupy, what they share divided among those that share it."""
+    total = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        total += next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
 def is_running(pid):
     fields = stat_fields(pid)
     return fields is not None and fields[0] != "Z"

@@ -56,6 +56,8 @@ BAD_SERVER_LINES = [
     bad("BackhandSelf", "127.0.1.1:0"),
     bad("BackhandSelf", "127.0.1.1:65536"),
     bad("BackhandSelf", "127.0.1.1:"),
+    bad("BackhandSelf", "fe80::10", "fe80::10", "2001:db8:5::10"),
+    bad("BackhandSelf", "[fe80::10]:80", "fe80::10", "2001:db8:5::10"),
 ]
 
 BAD_CHAIN_LINES = [

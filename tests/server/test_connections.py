@@ -161,3 +161,19 @@ def test_a_peer_that_keeps_no_connections_is_forwarded_to_all_the_same():
             assert fetch(first, "/cgi/echo.cgi", method="POST", body=body).body == body
 
         assert first.counters()["forwarded"] == before + 40
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_a_connection_is_opened_ahead_of_need_unless_it_would_hold_a_worker(mpm):
+    with Cluster(mpm) as cluster:
+        first, second = cluster.wait_until_complete().servers
+        looked_at = first.sees(first)["measurement"]
+        assert fetch(first).status == 200
+        assert first.counters()["connections_opened"] == 1
+
+        if mpm == "event":
+            wait_until("one more is opened", lambda: first.counters()["connections_opened_ahead"] == 1)
+            assert first.sees(second)["pooled_connections"] == 1
+        else:
+            wait_until("the moderator has looked", lambda: first.sees(first)["measurement"] > looked_at + 20)
+            assert first.counters()["connections_opened_ahead"] == 0

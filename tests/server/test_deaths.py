@@ -283,6 +283,59 @@ def tracer_of(pid):
         return next(int(line.split()[1]) for line in status if line.startswith("TracerPid:"))
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="lets fork() fail with strace")
+def test_a_moderator_that_cannot_be_forked_is_missed_once_and_started_later():
+    missed, started = "cannot start the moderator", "the moderator has been started after all"
+    with Cluster("event", size=1) as cluster:
+        server = cluster.servers[0]
+        parent, forks = server.pid, server.folder / "forks"
+        tracer = subprocess.Popen(["strace", "-q", "-o", forks, "-e", "trace=clone,clone3,fork,vfork", "-e",
+                                   "inject=clone,clone3,fork,vfork:error=EAGAIN", "-p", str(parent)])
+        try:
+            wait_until("the parent is traced", lambda: tracer_of(parent) == tracer.pid)
+            os.kill(server.moderator(), signal.SIGKILL)
+            wait_until("it has been tried three times", lambda: forks.read_text().count("EAGAIN") >= 3, limit_s=60)
+            assert server.error_log().count(missed) == 1
+            assert server.moderators() == []
+            assert fetch(server, "/small.html").status == 200
+        finally:
+            tracer.terminate()
+            tracer.wait()
+
+        server.moderator()
+        wait_until("its start is told", lambda: started in server.error_log())
+        wait_until("it writes", lambda: server.report()["moderator_alive"])
+        assert server.error_log().count(missed) == server.error_log().count(started) == 1
+
+
+@pytest.mark.parametrize("keys", [pytest.param((), id="without keys"), pytest.param(["k" * 64], id="with keys")])
+def test_a_peer_that_never_hears_this_server_is_asked_ever_more_rarely(keys):
+    def announcing(number):
+        # What the second says the first hears.  What the first says nobody hears.
+        target = {1: "127.0.1.99", 2: "127.0.1.1"}[number]
+        return f"MulticastStats 127.0.1.{number} {target}:{cluster.announce_port}"
+
+    cluster = Cluster("event", size=2, keys=keys)
+    for server in cluster.servers:
+        server.backhand_lines = server.backhand_lines.replace(cluster.announcing(server), announcing(server.number))
+    with cluster:
+        first, second = cluster.servers
+        wait_until(lambda: f"the first hears the second: {first.states()}",
+                   lambda: first.states().get(second.contact) == "ok")
+        with Hammer([first], pages_of(cluster), threads=2, pause_s=0.01) as clients:
+            for times in (1, 2, 3):
+                wait_until(f"the second is left alone for the {times}. time",
+                           lambda times=times: first.sees(second)["failures_in_a_row"] == times)
+                # One at a time, but for those that were on their way together.
+                assert first.counters()["forward_declined"] <= 2 * times
+                assert first.states()[second.contact] == "ejected"
+                clients.wait_for(20)
+
+        assert clients.failures == []
+        assert second.states() == {}
+        assert first.counters()["forwarded"] == 0
+
+
 @slow
 def test_a_peer_that_hears_nobody_any_more_is_left_alone():
     with Cluster("event", size=2) as cluster:

@@ -2,6 +2,7 @@
 
 import pytest
 
+import client
 from gates import Waiting
 from hammer import ask_all
 from httpd import MPMS, Cluster
@@ -64,3 +65,24 @@ def test_at_most_half_of_the_workers_forward_at_a_time(mpm):
         assert waiting.release() == [200] * 7
         assert seen["forwarding"] <= 4
         assert first.counters()["served_here_limit_reached"] >= limit_reached + 3
+
+
+def test_a_request_that_would_take_a_peers_last_worker_comes_back_and_leaves_no_trace_there(mpm):
+    with Cluster(mpm, size=2, workers=WORKERS) as cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        waiting = Waiting(second, "nearly-full", WORKERS - 1)
+
+        def one_is_left():
+            seen = first.sees(second)
+            return seen["serving"] + seen["forwarding"] == WORKERS - 1 and seen["workers_idle"] == 1
+
+        wait_until(lambda: f"the first knows of one idle worker: {first.sees(second)}", one_is_left)
+        before = first.counters()["forward_declined"]
+        assert client.fetch(first, "/small.html", "X-Token: busy").status == 200
+        assert first.counters()["forward_declined"] == before + 1
+        assert second.counters()["proxied_busy"] == 1
+        assert waiting.release() == [200] * (WORKERS - 1)
+
+        assert [line.peer for line in first.logged("busy")] == ["-"]
+        assert second.log("busy") == []

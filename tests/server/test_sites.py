@@ -3,7 +3,7 @@
 import pytest
 
 import client
-from httpd import FORWARD_ALWAYS, HERE, MPMS, REPORT, Cluster, free_ports
+from httpd import FORWARD_ALWAYS, MPMS, REPORT, Cluster, free_ports, tls_site
 
 OTHER_SITE = "other.backhand.test"
 
@@ -29,13 +29,7 @@ Redirect permanent "/secure" "https://{client.SITE}:{cluster.tls_port}/secure"
 Redirect permanent "/common" "https://{client.SITE}:{cluster.tls_port}/common"
 {FOR_TLS_CLIENTS}
 """
-        server.tail_lines = f"""
-<VirtualHost {server.address}:{cluster.tls_port}>
-ServerName {client.SITE}
-Include {HERE}/conf/site.conf
-SSLEngine On
-SSLCertificateFile {cluster.certificate}
-SSLCertificateKeyFile {cluster.key}
+        server.tail_lines = tls_site(server, f"""
 <Location "/">
 {chain}
 </Location>
@@ -55,7 +49,7 @@ Alias "/over-tls-or-a-page" "{cluster.site}/htdocs"
 RewriteCond %{{HTTPS}} !=on
 RewriteRule "^/shared/(.*)$" "https://%{{HTTP_HOST}}/shared/$1" [R=301,L]
 Alias "/shared" "{cluster.site}/htdocs"
-</VirtualHost>
+""", server.address) + f"""
 <VirtualHost *:{cluster.port}>
 ServerName {OTHER_SITE}
 DocumentRoot "{cluster.site}/htdocs"
@@ -325,3 +319,26 @@ def test_a_site_that_a_strict_host_check_hides_from_the_peers_own_port_is_answer
         assert response.body == (cluster.site / "htdocs" / "small.html").read_bytes()
         # The check is on.
         assert client.fetch(first, host=OTHER_SITE).status == 400
+
+
+def test_sites_by_two_names_at_two_ports_are_told_apart_through_forwards():
+    cluster = Cluster("event", size=2, chain="", server_lines=FORWARD_ALWAYS)
+    ports = free_ports(2)
+    names = ["one.backhand.test", "two.backhand.test"]
+    for server in cluster.servers:
+        server.server_lines += "".join(f"\nListen {server.address}:{port}" for port in ports)
+        server.server_lines += f"\nBackhandSelf {server.contact}"
+        server.tail_lines = "".join(
+            site_block(cluster, port, name).replace(f"X-Site {name}", f"X-Site {name}-{port}")
+            for port in ports for name in names)
+
+    with cluster:
+        first, second = cluster.servers
+        cluster.wait_until_complete()
+        for _ in range(3):
+            for port in ports:
+                for name in names:
+                    response, token = fetch_at(first, port, name)
+                    assert (response.status, response.field("X-Site")) == (200, f"{name}-{port}")
+                    assert [line.peer for line in first.logged(token)] == [second.contact]
+                    assert [line.site for line in second.logged(token)] == [name]

@@ -7,11 +7,13 @@ member of the cluster by `backhand announce`.
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 
 import client
 from httpd import MPMS, Cluster
+from processes import wait_until
 from test_command_line import PLAIN, PREFER_PEERS, announced
 
 HANDSHAKE = (f"GET /chat HTTP/1.1\r\nHost: {client.SITE}\r\nConnection: keep-alive, Upgrade\r\n"
@@ -108,6 +110,18 @@ def test_a_client_that_has_said_all_still_hears_the_rest(both):
         connection.shutdown(socket.SHUT_WR)
         assert receive(connection, 7) == b"lastbye"
         assert connection.recv(1) == b""
+
+
+def test_how_long_a_websocket_lasts_is_no_latency(both):
+    server, peer = both
+    connection, _ = switched(server)
+    lasted_s = 2.0
+    with connection:
+        time.sleep(lasted_s)
+        assert server.sees(peer)["in_flight"] == 1
+    wait_until("the WebSocket is over", lambda: server.sees(peer)["in_flight"] == 0)
+
+    assert 0 < server.sees(peer)["own_latency_us"] < lasted_s * 900_000
 
 
 def test_early_hints_are_passed_on(both):

@@ -85,6 +85,23 @@ TEST(AnIpAddress, KnowsWhetherItIsMulticast) {
     EXPECT_FALSE(ip("fe80::1").is_multicast());
 }
 
+TEST(AnIpAddress, KnowsWhetherItIsLinkLocal) {
+    EXPECT_FALSE(ip("fe7f:ffff::1").is_link_local());
+    EXPECT_TRUE(ip("fe80::1").is_link_local());
+    EXPECT_TRUE(ip("febf:ffff::1").is_link_local());
+    EXPECT_FALSE(ip("fec0::1").is_link_local());
+    EXPECT_FALSE(ip("254.128.0.1").is_link_local());
+}
+
+TEST(AnIpAddress, MayLeadToOneHostOrNot) {
+    EXPECT_TRUE(ip("10.0.5.10").leads_to_one_host());
+    EXPECT_TRUE(ip("127.0.0.1").leads_to_one_host());
+    EXPECT_TRUE(ip("2001:db8::10").leads_to_one_host());
+    EXPECT_FALSE(ip("fe80::10").leads_to_one_host());
+    EXPECT_FALSE(ip("239.220.221.20").leads_to_one_host());
+    EXPECT_FALSE(ip("0.0.0.0").leads_to_one_host());
+}
+
 TEST(AnIpAddress, HasAnOrder) {
     EXPECT_LT(ip("10.0.5.1"), ip("10.0.5.2"));
     EXPECT_LT(ip("9.255.255.255"), ip("10.0.0.0"));

@@ -74,8 +74,9 @@ TEST(AnnounceOptions, HaveDefaults) {
 }
 
 TEST(AnnounceOptions, NameTheContactThatIsWrong) {
-    for (const std::string contact : {"", "web7:8080", "10.0.5.7", "10.0.5.7:0", "0.0.0.0:8080",
-                                      "239.1.1.1:8080", "http://10.0.5.7:8080", "[::]:80"}) {
+    for (const std::string contact :
+         {"", "web7:8080", "10.0.5.7", "10.0.5.7:0", "0.0.0.0:8080", "239.1.1.1:8080",
+          "http://10.0.5.7:8080", "[::]:80", "[fe80::7]:80"}) {
         AnnounceOptions options = good_options();
         options.contact = contact;
 

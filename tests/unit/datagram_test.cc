@@ -486,7 +486,7 @@ TEST(AField, OfTheContactIsMalformedWhenItIsNoServersAddress) {
     for (const std::string_view value :
          {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:80 ",
           "www.example.com:80", "224.0.0.1:80", "239.220.221.20:4445", "[ff02::1]:80", "0.0.0.0:80",
-          "[::]:80", "2001:db8::1:80", "10.0.0.1:80\n"}) {
+          "[::]:80", "[fe80::1]:80", "2001:db8::1:80", "10.0.0.1:80\n"}) {
         EXPECT_EQ(fault_of(with_map(map_with("contact", value))), Counter::datagrams_malformed)
             << value;
     }

@@ -294,6 +294,61 @@ TEST_F(AServerThatFails, IsNotBlamedForWhatCannotBeJudged) {
     EXPECT_EQ(table.failed_attempts_in_a_row(1), 0U);
 }
 
+// ---- a server that does not believe this one ----
+
+struct AServerThatDoesNotBelieveUs : AServerThatFails {
+    // Is asked `times`, each time as soon as it may be again; returns the last moment.
+    MonotonicTime disbelieve(int times) const {
+        MonotonicTime now = start;
+        for (int count = 0; count < times; ++count) {
+            while (table.is_ejected(1, now)) {
+                now += nanoseconds_in(seconds{1});
+            }
+            fail(1, now, 1, ForwardOutcome::not_believed);
+        }
+        return now;
+    }
+};
+
+TEST_F(AServerThatDoesNotBelieveUs, IsLeftAloneForASecond) {
+    disbelieve(1);
+
+    EXPECT_TRUE(view(1, after(milliseconds{999})).ejected);
+    EXPECT_FALSE(view(1, after(seconds{1})).ejected);
+}
+
+TEST_F(AServerThatDoesNotBelieveUs, IsLeftAloneForLongerEachTimeAndThirtySecondsAtMost) {
+    const MonotonicTime third = disbelieve(3);
+    EXPECT_TRUE(view(1, third + nanoseconds_in(milliseconds{3999})).ejected);
+    EXPECT_FALSE(view(1, third + nanoseconds_in(seconds{4})).ejected);
+
+    const MonotonicTime last = disbelieve(50);
+    EXPECT_TRUE(view(1, last + nanoseconds_in(milliseconds{29'999})).ejected);
+    EXPECT_FALSE(view(1, last + nanoseconds_in(seconds{30})).ejected);
+}
+
+TEST_F(AServerThatDoesNotBelieveUs, IsForgivenOnceItAnswers) {
+    const MonotonicTime now = disbelieve(5);
+    answer(now);
+
+    EXPECT_FALSE(view(1, now).ejected);
+    EXPECT_EQ(table.failures_in_a_row(1), 0U);
+}
+
+TEST_F(AServerThatDoesNotBelieveUs, IsForgivenWhenItStartsAnew) {
+    disbelieve(5);
+    table.take(report_of("web2", 2, 1));
+
+    EXPECT_FALSE(view(1).ejected);
+}
+
+TEST_F(AServerThatDoesNotBelieveUs, IsHealthyAllTheSame) {
+    const MonotonicTime now = disbelieve(10);
+
+    EXPECT_FALSE(is_unhealthy(now));
+    EXPECT_EQ(table.failed_attempts_in_a_row(1), 0U);
+}
+
 // ---- how long a server has been there ----
 
 struct AServerThatStarts : TableTest {};

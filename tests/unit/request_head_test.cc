@@ -248,6 +248,18 @@ TEST(OurFields, AreNoOthers) {
     EXPECT_FALSE(is_our_field("X-Backhand-Load"));
 }
 
+TEST(AReasonToDecline, MayConcernEverythingTheForwarderSends) {
+    EXPECT_TRUE(declined::is_for_forwarder("unknown-member"));
+    EXPECT_TRUE(declined::is_for_forwarder("unsigned"));
+}
+
+TEST(AReasonToDecline, MayConcernOneRequestOnly) {
+    EXPECT_FALSE(declined::is_for_forwarder("other-site"));
+    EXPECT_FALSE(declined::is_for_forwarder("tls"));
+    EXPECT_FALSE(declined::is_for_forwarder("replayed"));
+    EXPECT_FALSE(declined::is_for_forwarder("something-of-a-later-version"));
+}
+
 TEST(HopByHopFields, AreThoseThatEndAtThisHop) {
     EXPECT_TRUE(is_hop_by_hop("Connection"));
     EXPECT_TRUE(is_hop_by_hop("keep-alive"));

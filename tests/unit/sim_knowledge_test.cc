@@ -155,7 +155,7 @@ Scenario cluster_of(std::uint32_t count) {
     scenario.network.jitter_ns = 30e6;
     // The tables learn their slots at once; the first decisions are none of the comparison.
     scenario.run = {
-        .requests = 20'000, .warm_up = 0, .replications = 1, .seed = 1, .series_bins = 0};
+        .requests = 6'000, .warm_up = 0, .replications = 1, .seed = 1, .series_bins = 0};
     return scenario;
 }
 

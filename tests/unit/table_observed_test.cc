@@ -207,6 +207,29 @@ TEST_F(NewsWithAResponse, AreOlderWhenTheReportsNumberHasWrapped) {
     EXPECT_EQ(view(2).serving, 5U);
 }
 
+TEST_F(NewsWithAResponse, KeepAServerYoungThatIsNotHeardForAMoment) {
+    table.refresh(1, 7, 101, 6, 19, after(seconds{30}));
+
+    EXPECT_EQ(view(1, after(seconds{31})).age, seconds{1});
+}
+
+// It has moved: its successor under another contact would stand beside it for ever.
+TEST_F(NewsWithAResponse, DoNotKeepAServerYoungThatAnnouncesItselfNoMore) {
+    table.refresh(1, 7, 101, 6, 19, after(seconds{30}));
+    table.refresh(1, 7, 102, 7, 18, after(seconds{31}));
+
+    EXPECT_EQ(view(1, after(seconds{33})).age, seconds{3});
+    EXPECT_EQ(view(1, after(seconds{33})).serving, 7U);
+}
+
+TEST_F(NewsWithAResponse, KeepItYoungAgainOnceItHasAnnouncedItself) {
+    table.refresh(1, 7, 101, 6, 19, after(seconds{60}));
+    table.take(report_of("web2", 7, 102, after(seconds{61})));
+    table.refresh(1, 7, 103, 6, 19, after(seconds{62}));
+
+    EXPECT_EQ(view(1, after(seconds{62})).age, seconds{0});
+}
+
 TEST(AFreshLoad, SurvivesBeingPacked) {
     const FreshLoad load{
         .measurement = 0xFEDCBA98U, .boot_tag = 0x5A, .serving = 0x234, .workers_idle = 0xBCD};

@@ -1,0 +1,229 @@
+"""Bodies on their way to a peer, and peers that answer, decline or break off before they have all of it.
+
+Bodies of more than 64 KiB are streamed, once the peer has agreed to take them. The peers are raw sockets.
+"""
+
+import pytest
+
+from client import Connection, chunked, request
+from httpd import MPMS
+from processes import wait_until
+from raw_peer import (BAD_GATEWAY, CONTINUE, HERE, PASSED_ON, RETRY_ALWAYS, WELL, Counted, Exchange, asked,
+                      exchanges_of, outcome_on, response, two_peers)
+
+# What is read before a peer is engaged.
+HELD_BYTES = 65_536
+BODY = bytes(range(256)) * 1000
+# Of a body that is streamed, so much has been held back by nobody.
+SOME_BYTES = 100_000
+TOO_LARGE = response("413 Content Too Large", b"from the peer", "Connection: close")
+
+
+class Recorder:
+    """Takes whole bodies, and keeps them."""
+
+    def __init__(self):
+        self.bodies = {}
+
+    def __call__(self, exchange):
+        self.bodies[exchange.target] = exchange.read_body()
+        exchange.send(WELL)
+
+
+def answer_before_the_body(exchange):
+    exchange.send(TOO_LARGE)
+    exchange.hold()
+
+
+def after_some(then):
+    """Agrees to the body, takes some of it, and does something else."""
+    def behave(exchange):
+        exchange.send(CONTINUE)
+        exchange.read(SOME_BYTES)
+        then(exchange)
+
+    return behave
+
+
+def answer_and_listen(exchange):
+    exchange.send(TOO_LARGE)
+    exchange.hold()
+
+
+def answer_and_close(exchange):
+    exchange.send(TOO_LARGE)
+    exchange.end()
+
+
+def agree_after_hints(exchange):
+    exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+    exchange.read_body()
+    exchange.send(WELL)
+
+
+def agree_and_hold(exchange):
+    exchange.send(CONTINUE)
+    exchange.hold()
+
+
+def stream(exchange):
+    """Says ever more."""
+    exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        exchange.send(b"x" * 10_000 + b"\n")
+
+
+RECORDED = Recorder()
+BEHAVIOURS = {
+    "takes": RECORDED,
+    "hints": agree_after_hints,
+    "answers-before": answer_before_the_body,
+    "answers-early": after_some(answer_and_listen),
+    "answers-and-closes": after_some(answer_and_close),
+    "closes-before": Exchange.end,
+    "closes-early": after_some(Exchange.end),
+    "resets-early": after_some(Exchange.reset),
+    "agrees": agree_and_hold,
+    "streams": stream,
+}
+
+
+@pytest.fixture(scope="module", params=MPMS)
+def forwarder(request):
+    with two_peers(request.param, BEHAVIOURS, RETRY_ALWAYS, "BackhandTimeout response=5s idle=5s") as running:
+        yield running
+
+
+def upload(target, method="POST", body=BODY, in_chunks=False):
+    """The bytes of a request with a body."""
+    if in_chunks:
+        return request(target, "Transfer-Encoding: chunked", method=method, body=chunked(body[:1000], body[1000:]))
+    return request(target, method=method, body=body)
+
+
+def result_of(server, target, method="POST", in_chunks=False, body=BODY):
+    with Connection(server.address, server.port) as connection:
+        connection.send(upload(target, method, body, in_chunks))
+        return outcome_on(connection, method, body)
+
+
+def make_ready(server, peers):
+    """No connections are left from before, and no peer is left alone."""
+    for peer in peers:
+        peer.drop_connections()
+    wait_until("no peer is left alone", lambda: not any(server.sees(peer)["ejected"] for peer in peers))
+
+
+SIZES = [1, 1000, HELD_BYTES - 1, HELD_BYTES, HELD_BYTES + 1, 200_000, 1 << 20]
+framed_either_way = pytest.mark.parametrize("in_chunks", [False, True], ids=["length", "chunks"])
+
+
+@framed_either_way
+@pytest.mark.parametrize("size", SIZES)
+def test_the_peer_gets_the_body_that_the_client_has_sent(forwarder, size, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/takes?{server.mpm}-{size}-{in_chunks}"
+    body = (BODY * 5)[:size]
+
+    assert result_of(server, target, "POST", in_chunks, body) == PASSED_ON
+    assert RECORDED.bodies[target] == body
+    exchange, = exchanges_of(peers, target)
+    # Asked first is the peer only about what could not be sent again.
+    streamed = size > HELD_BYTES or (in_chunks and size == HELD_BYTES)
+    assert exchange.field("Expect") == ("100-continue" if streamed else None)
+    assert exchange.field("Content-Length") == (None if streamed and in_chunks else str(size))
+    assert exchange.field("Transfer-Encoding") == ("chunked" if streamed and in_chunks else None)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH", "BREW"])
+def test_a_body_is_passed_on_whatever_the_method(forwarder, method):
+    server, _ = forwarder
+    target = f"/peer/takes?{server.mpm}-{method}"
+
+    assert result_of(server, target, method) == PASSED_ON
+    assert RECORDED.bodies[target] == BODY
+
+
+def test_a_peer_may_say_other_things_before_it_agrees(forwarder):
+    server, _ = forwarder
+    assert result_of(server, "/peer/hints") == PASSED_ON
+
+
+@framed_either_way
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("name", ["answers-before", "answers-early", "answers-and-closes"])
+def test_an_answer_that_comes_before_the_peer_has_all_of_the_body_is_passed_on(forwarder, name, method, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/{name}?{method}-{in_chunks}"
+    counted = Counted(server)
+
+    assert result_of(server, target, method, in_chunks) == PASSED_ON
+    counted.wait_for({"forwarded": 1})
+    assert asked(peers, target) == [1, 0]
+
+
+@framed_either_way
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("name", ["closes-early", "resets-early"])
+def test_a_body_of_which_the_peer_has_got_more_than_is_held_is_not_sent_again(forwarder, name, method, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/{name}?{method}-{in_chunks}"
+    counted = Counted(server)
+
+    assert result_of(server, target, method, in_chunks) == BAD_GATEWAY
+    counted.wait_for({"forward_reset": 1, "forward_answered_502": 1})
+    assert asked(peers, target) == [1, 0]
+
+
+@framed_either_way
+def test_a_body_of_which_the_peer_has_got_nothing_is_sent_elsewhere(forwarder, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/closes-before?{in_chunks}"
+    make_ready(server, peers)
+    counted = Counted(server)
+
+    assert result_of(server, target, "PUT", in_chunks) == HERE
+    counted.wait_for({"forward_reset": 2, "forward_tried_again": 1, "served_here_after_failure": 1})
+    assert asked(peers, target) == [1, 1]
+
+
+@framed_either_way
+def test_a_client_that_leaves_does_not_make_the_body_look_whole(forwarder, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/agrees?leaves-{in_chunks}"
+    make_ready(server, peers)
+    with Connection(server.address, server.port) as connection:
+        connection.send(upload(target, "POST", BODY, in_chunks)[:-10_000])
+
+    def at_the_peer():
+        return [exchange for exchange in exchanges_of(peers, target) if exchange.ended.is_set()]
+
+    exchange, = wait_until("the peer's connection ends", at_the_peer)
+    assert HELD_BYTES <= len(exchange.afterwards) < len(BODY)
+    assert not exchange.afterwards.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_whose_chunks_go_wrong_does_not_make_the_body_look_whole(forwarder):
+    server, peers = forwarder
+    with Connection(server.address, server.port) as connection:
+        connection.send(request("/peer/agrees?wrong", "Transfer-Encoding: chunked", method="POST",
+                                body=b"%x\r\n%s\r\nno size\r\n" % (len(BODY), BODY)))
+        assert connection.response("POST").status == 400
+
+    def at_the_peer():
+        return [exchange for exchange in exchanges_of(peers, "/peer/agrees?wrong") if exchange.ended.is_set()]
+
+    exchange, = wait_until("the peer's connection ends", at_the_peer)
+    assert not exchange.afterwards.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_response_ends_the_exchange(forwarder):
+    server, peers = forwarder
+    counted = Counted(server)
+    with Connection(server.address, server.port) as connection:
+        connection.send(request("/peer/streams?left"))
+        connection.read_some(b"x")
+    exchange, = exchanges_of(peers, "/peer/streams?left")
+
+    wait_until("the peer's connection ends", exchange.ended.is_set)
+    counted.wait_for({"forwarded": 1})
