@@ -77,10 +77,6 @@ class Peers:
             self._process.terminate()
             self._process.wait()
 
-    @property
-    def pid(self):
-        return self._process.pid if self._process else None
-
 
 if __name__ == "__main__":
     host, _, port_text = sys.argv[3].partition(":")

@@ -65,10 +65,10 @@ Served ChildCells::served() const {
     Served total;
     for (const ChildCell& cell : in_use()) {
         total.count += cell.served.load(relaxed);
-        total.took_us += cell.served_us.load(relaxed);
+        total.took_ns += cell.served_ns.load(relaxed);
         total.errors += cell.errors.load(relaxed);
         total.proxied += cell.proxied.load(relaxed);
-        total.proxied_took_us += cell.proxied_us.load(relaxed);
+        total.proxied_took_ns += cell.proxied_ns.load(relaxed);
         total.forwarded += cell.forwarded.load(relaxed);
     }
     return total;

@@ -27,12 +27,12 @@ struct alignas(64) ChildCell {
     std::atomic<std::uint32_t> serving{0};
     std::atomic<std::uint32_t> forwarding{0};
 
-    // Since the table was made.
+    // Since the table was made.  What took time, in nanoseconds.
     std::atomic<std::uint64_t> served{0};
-    std::atomic<std::uint64_t> served_us{0};
+    std::atomic<std::uint64_t> served_ns{0};
     std::atomic<std::uint64_t> errors{0};
     std::atomic<std::uint64_t> proxied{0};
-    std::atomic<std::uint64_t> proxied_us{0};
+    std::atomic<std::uint64_t> proxied_ns{0};
     std::atomic<std::uint64_t> forwarded{0};
 };
 
@@ -50,9 +50,9 @@ struct InFlight {
 struct Served {
     std::uint64_t count = 0;    // answered here
     std::uint64_t errors = 0;   // of these, with a status of 5xx
-    std::uint64_t took_us = 0;  // the others
+    std::uint64_t took_ns = 0;  // the others
     std::uint64_t proxied = 0;  // of the others, for peers
-    std::uint64_t proxied_took_us = 0;
+    std::uint64_t proxied_took_ns = 0;
     std::uint64_t forwarded = 0;  // answered by peers
 };
 

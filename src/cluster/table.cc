@@ -204,7 +204,11 @@ struct ClusterTable::Layout {
     std::size_t end;
 };
 
-ClusterTable::ClusterTable(Header* header) : header_(header) {
+ClusterTable::ClusterTable(Header* header)
+    : header_(header),
+      counters_(&header->counters),
+      latency_(&header->latency),
+      locations_(&header->locations) {
     const Layout layout{size()};
     auto* const base = reinterpret_cast<std::byte*>(header);
     cells_ = reinterpret_cast<ChildCell*>(base + layout.cells);
@@ -250,10 +254,6 @@ ClusterTable::Size ClusterTable::size() const {
     return {.slots_max = header_->slots_max, .cells_max = header_->cells_max};
 }
 
-Counters& ClusterTable::counters() const {
-    return header_->counters;
-}
-
 ChildCells ClusterTable::cells() const {
     return {{cells_, header_->cells_max}, header_->cells_used, header_->in_flight};
 }
@@ -266,16 +266,8 @@ MonotonicTime ClusterTable::child_stopped_at() const {
     return header_->child_stopped_at.load(std::memory_order_relaxed);
 }
 
-LatencyByLoad& ClusterTable::latency() const {
-    return header_->latency;
-}
-
 RetryBudget& ClusterTable::retries() const {
     return header_->retries;
-}
-
-LocationTimes& ClusterTable::locations() const {
-    return header_->locations;
 }
 
 std::span<ClusterTable::DirectoryEntry> ClusterTable::directory() const {

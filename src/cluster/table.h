@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 8;
+constexpr std::uint32_t cluster_layout_version = 9;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -70,7 +70,8 @@ public:
     static std::optional<ClusterTable> attach(void* memory);
 
     Size size() const;
-    Counters& counters() const override;
+
+    Counters& counters() const override { return *counters_; }
 
     // ---- the moderator: one writer at a time ----
 
@@ -202,8 +203,9 @@ public:
     // When one last said so; 0 if none did.
     MonotonicTime child_stopped_at() const;
 
-    LatencyByLoad& latency() const override;
-    LocationTimes& locations() const override;
+    LatencyByLoad& latency() const override { return *latency_; }
+
+    LocationTimes& locations() const override { return *locations_; }
 
 private:
     struct Header;
@@ -232,6 +234,11 @@ private:
                                MonotonicTime now) const;
 
     Header* header_;
+
+    // What of it every request asks for.
+    Counters* counters_;
+    LatencyByLoad* latency_;
+    LocationTimes* locations_;
 
     // Where the regions behind it begin: each decision asks hundreds of times.
     ChildCell* cells_;

@@ -80,10 +80,7 @@ struct DirectoryConfig {
     int dry_run = -1;                   // -1: as in the enclosing section
     int self_redirect = -1;             // the same
     const AcceptList* trace = nullptr;  // who sees traces; nullptr: as in the enclosing section
-
-    bool says_nothing() const {
-        return chain == nullptr && dry_run < 0 && self_redirect < 0 && trace == nullptr;
-    }
+    bool written = false;               // some of it has been set
 };
 
 // The limit that holds for the UNIX socket inside the directory too.
@@ -93,7 +90,7 @@ extern const command_rec directives[];
 
 void* create_server_config(apr_pool_t* pool, server_rec* server);
 void* create_directory_config(apr_pool_t* pool, char* path);
-void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner);
+void* merge_directory_config(apr_pool_t* pool, void* outer, void* inner) noexcept;
 
 // httpd lets a virtual host without a directive of ours share the main server's record; this gives
 // it one of its own.  Called once the configuration has been read.

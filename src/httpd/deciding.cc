@@ -258,13 +258,15 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
     return status;
 }
 
-// With nothing else to do the server keeps the request, whatever its peers are doing.
-bool stays_for_idleness(const RequestState& state, const Chain& chain) {
-    const ClusterTable& table = state.instance->table;
-    const double others = static_cast<double>(table.cells().quick().serving) - 1;
-    // What the client sent was not kept if the server was idle when the request came.
-    const bool was_idle = state.in_flight_at_arrival <= state.instance->idle_up_to;
-    return others < chain.self_stays_below() || (was_idle && chain.self_stays_below() > 0);
+// With nothing else to do the server keeps the request, whatever its peers are doing.  What the
+// client sent was not kept either (keep_received_fields()).
+bool came_when_idle(const RequestState& state, const Chain& chain) {
+    return state.in_flight_at_arrival <= state.instance->idle_up_to && chain.self_stays_below() > 0;
+}
+
+bool is_idle_by_now(const RequestState& state, const Chain& chain) {
+    const std::uint32_t serving = state.instance->table.cells().quick().serving;
+    return static_cast<double>(serving) - 1 < chain.self_stays_below();
 }
 
 void trace_idle(request_rec* r, const RequestState& state, const DirectoryConfig& config) {
@@ -281,13 +283,13 @@ void trace_idle(request_rec* r, const RequestState& state, const DirectoryConfig
             }
             // Requests that httpd makes itself have none.
             RequestState* const state = own_state_of(r);
-            if (state == nullptr) {
+            if (state == nullptr || !chain_applies_to(r)) {
                 return DECLINED;
             }
             const DirectoryConfig& config = directory_config(r);
-            Counters& counters = state->instance->table.counters();
-            if (config.self_redirect <= 0 && stays_for_idleness(*state, *config.chain)) {
-                counters.add(Counter::served_here_idle);
+            if (config.self_redirect <= 0 &&
+                (came_when_idle(*state, *config.chain) || is_idle_by_now(*state, *config.chain))) {
+                state->instance->table.counters().add(Counter::served_here_idle);
                 if (config.trace != nullptr) {
                     trace_idle(r, *state, config);
                 }
@@ -342,8 +344,22 @@ const char* reason_to_stay(request_rec* r) {
     return has_client_certificate(r) ? "its client has a TLS certificate" : nullptr;
 }
 
+// Every request pays for what is done here.
 int handle_request(request_rec* r) noexcept {
-    return chain_applies_to(r) || is_report(r) ? handle_guarded(r) : DECLINED;
+    if (may_be_report(r)) {
+        return handle_guarded(r);
+    }
+    const DirectoryConfig& config = directory_config(r);
+    if (config.chain == nullptr) {
+        return DECLINED;
+    }
+    const RequestState* const state = own_state_of(r);
+    const bool plain = config.self_redirect <= 0 && config.trace == nullptr;
+    if (plain && state != nullptr && came_when_idle(*state, *config.chain)) {
+        state->instance->table.counters().add(Counter::served_here_idle);
+        return DECLINED;
+    }
+    return handle_guarded(r);
 }
 
 }  // namespace backhand::httpd

@@ -296,8 +296,14 @@ const char* add_service(cmd_parms* cmd, void*, const char* name) {
     return nullptr;
 }
 
-Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
+DirectoryConfig& written_config(void* directory) {
     auto& config = *static_cast<DirectoryConfig*>(directory);
+    config.written = true;
+    return config;
+}
+
+Chain& chain_being_written(const cmd_parms* cmd, void* directory) {
+    DirectoryConfig& config = written_config(directory);
     if (config.chain == nullptr) {
         config.chain = &make_in_pool<Chain>(cmd->pool);
         // The server's record outlives a .htaccess file's chain, and running requests share it.
@@ -351,12 +357,12 @@ const char* add_plugin(cmd_parms* cmd, void* directory, const char* file, const 
 }
 
 const char* set_self_redirect(cmd_parms*, void* directory, int on) {
-    static_cast<DirectoryConfig*>(directory)->self_redirect = on;
+    written_config(directory).self_redirect = on;
     return nullptr;
 }
 
 const char* set_trace(cmd_parms* cmd, void* directory, const char* value) {
-    auto& config = *static_cast<DirectoryConfig*>(directory);
+    DirectoryConfig& config = written_config(directory);
     if (config.trace == nullptr) {
         config.trace = &make_in_pool<AcceptList>(cmd->pool);
     }
@@ -375,7 +381,7 @@ const char* set_trace(cmd_parms* cmd, void* directory, const char* value) {
 }
 
 const char* set_dry_run(cmd_parms*, void* directory, int on) {
-    static_cast<DirectoryConfig*>(directory)->dry_run = on;
+    written_config(directory).dry_run = on;
     return nullptr;
 }
 

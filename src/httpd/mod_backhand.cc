@@ -47,8 +47,7 @@ void register_request_hooks() {
 void register_chain_hooks() {
     // Once this server's own proxies have been accounted for, before mod_cache and mod_headers put
     // in what the peer's will put in again.
-    ap_hook_post_read_request(&Guarded<&keep_received_fields>::call, nullptr, nullptr,
-                              APR_HOOK_REALLY_LAST);
+    ap_hook_post_read_request(&keep_received_fields, nullptr, nullptr, APR_HOOK_REALLY_LAST);
 }
 
 void register_key_hooks() {
@@ -84,7 +83,7 @@ extern "C" {
 __attribute__((visibility("default"))) module AP_MODULE_DECLARE_DATA backhand_module = {
     STANDARD20_MODULE_STUFF,
     &backhand::httpd::Guarded<&backhand::httpd::create_directory_config>::call,
-    &backhand::httpd::Guarded<&backhand::httpd::merge_directory_config>::call,
+    &backhand::httpd::merge_directory_config,
     &backhand::httpd::Guarded<&backhand::httpd::create_server_config>::call,
     nullptr,  // a virtual host says only what is its own
     &backhand::httpd::directives[0],

@@ -16,10 +16,10 @@ namespace backhand::httpd {
 
 namespace {
 
-// Of the requests to a location one in eight is learnt from, which costs the others nothing.  The
+// Of the requests to a location one in 32 is learnt from, which costs the others nothing.  The
 // clock's lower digits choose: they know nothing of how long a request will take.
-constexpr MonotonicTime learn_every = 64;  // nanoseconds
-constexpr MonotonicTime learn_one_of = 8;
+constexpr std::uint32_t learn_every = 64;  // nanoseconds
+constexpr std::uint32_t learn_one_of = 32;
 
 constexpr const char* end_filter_name = "BACKHAND_END";
 constexpr const char* news_filter_name = "BACKHAND_NEWS";
@@ -119,29 +119,35 @@ void RequestState::count_as(Counted what) {
     }
 }
 
-inline void RequestState::count_served(const request_rec* r) const {
-    const ClusterTable& table = instance->table;
+// Apart, because most requests do without it.
+[[gnu::noinline]] void learn_location(const request_rec* r, LocationTimes& locations,
+                                      Nanoseconds took) {
+    if (chain_applies_to(r)) {
+        locations.learn(location_key_of(r), took);
+    }
+}
+
+[[gnu::always_inline]] inline void RequestState::count_served(const request_rec* r) {
     ChildCell& cell = *instance->child->tally.cell;
-    const Nanoseconds took = elapsed(began_at, monotonic_now());
-    const auto took_us = static_cast<std::uint64_t>(took.count()) / 1000;
+    const Nanoseconds took = watch.stop();
     cell.served.fetch_add(1, std::memory_order_relaxed);
     if (ap_is_HTTP_SERVER_ERROR(r->status)) {
         // Not learnt from: a server that fails fast must not look like a fast one.
         cell.errors.fetch_add(1, std::memory_order_relaxed);
         return;
     }
-    cell.served_us.fetch_add(took_us, std::memory_order_relaxed);
+    cell.served_ns.fetch_add(nanoseconds_in(took), std::memory_order_relaxed);
     if (proxied) {
         cell.proxied.fetch_add(1, std::memory_order_relaxed);
-        cell.proxied_us.fetch_add(took_us, std::memory_order_relaxed);
+        cell.proxied_ns.fetch_add(nanoseconds_in(took), std::memory_order_relaxed);
     }
-    table.latency().add(in_flight_at_arrival, took);
-    if (began_at / learn_every % learn_one_of == 0 && chain_applies_to(r)) {
-        table.locations().learn(location_key_of(r), took);
+    instance->table.latency().add(in_flight_at_arrival, took);
+    if (watch.started_ns() / learn_every % learn_one_of == 0) {
+        learn_location(r, instance->table.locations(), took);
     }
 }
 
-inline void RequestState::end(const request_rec* r) {
+[[gnu::always_inline]] inline void RequestState::end(const request_rec* r) {
     if (counted != Counted::serving) {
         if (counted == Counted::forwarding) {
             count_as(Counted::nothing);
@@ -165,7 +171,7 @@ int begin_count(request_rec* r) noexcept {
     auto* const state = new (apr_palloc(r->pool, sizeof(RequestState))) RequestState{};
     ap_set_module_config(r->request_config, &backhand_module, state);
     state->instance = instance;
-    state->began_at = monotonic_now();
+    state->watch.start();
     if (const ChildTally tally = instance->child->tally) [[likely]] {
         state->counted = RequestState::Counted::serving;
         state->in_flight_at_arrival = tally.serving_began();
@@ -210,10 +216,10 @@ RequestState* state_of(const request_rec* r) {
     return own_state_of(r);
 }
 
-int keep_received_fields(request_rec* r) {
+int keep_received_fields(request_rec* r) noexcept {
     RequestState* const state = own_state_of(r);
-    if (state != nullptr && !state->proxied &&
-        state->in_flight_at_arrival > state->instance->idle_up_to) {
+    if (state != nullptr && state->in_flight_at_arrival > state->instance->idle_up_to &&
+        !state->proxied) {
         state->received_fields = apr_table_copy(r->pool, r->headers_in);
     }
     return DECLINED;

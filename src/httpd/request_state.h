@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/stopwatch.h"
 #include "httpd/apache.h"
 #include "httpd/config.h"
 
@@ -31,7 +32,7 @@ struct RequestState {
     enum class Counted : std::uint8_t { nothing, serving, forwarding };
 
     Instance* instance = nullptr;
-    MonotonicTime began_at = 0;
+    Stopwatch watch;                         // runs from the beginning to the end
     std::uint32_t in_flight_at_arrival = 0;  // this request included
     Counted counted = Counted::nothing;
     bool proxied = false;            // it came from a peer, on a client's behalf
@@ -51,7 +52,7 @@ struct RequestState {
     void end(const request_rec* r);
 
 private:
-    void count_served(const request_rec* r) const;
+    void count_served(const request_rec* r);
 };
 
 // The state of the client's request that `r` belongs to, also from a subrequest or an internal
@@ -77,7 +78,7 @@ void carry_news(request_rec* r, RequestState& state);
 // will change them again; not where the request will be served here because there is nothing else
 // to do.  mod_remoteip has taken out by then what concerned this server only;
 // mod_cache and mod_headers have not put in anything yet.
-int keep_received_fields(request_rec* r);
+int keep_received_fields(request_rec* r) noexcept;
 
 // Hook log_transaction, before all others: the request is over, however it ended.
 int end_count(request_rec* r) noexcept;

@@ -44,8 +44,8 @@ void ServiceMeter::measure(const Served& served, LatencyByLoad& latency, std::ui
     }
     load.request_rate_millihertz = rounded(requests_hertz_ * 1000);
     load.error_rate_millihertz = rounded(errors_hertz_ * 1000);
-    load.latency_us = rounded(latency_us_.value());
-    load.latency_proxied_us = rounded(proxied_us_.value());
+    load.latency_us = rounded(latency_.us());
+    load.latency_proxied_us = rounded(proxied_.us());
     load.latency_p99_us = microseconds(latency.quantile(0.99));
     load.latency_at_load_us = microseconds(latency.median_at(in_flight + 1));
     load.forwarded_total = served.forwarded;
@@ -68,17 +68,17 @@ void ServiceMeter::advance(const Served& served, MonotonicTime now) {
     };
     requests_hertz_ += weight * (per_second(count) - requests_hertz_);
     errors_hertz_ += weight * (per_second(errors) - errors_hertz_);
-    latency_us_.add(risen(before.took_us, served.took_us), count - std::min(errors, count), weight);
-    proxied_us_.add(risen(before.proxied_took_us, served.proxied_took_us), proxied, weight);
+    latency_.add(risen(before.took_ns, served.took_ns), count - std::min(errors, count), weight);
+    proxied_.add(risen(before.proxied_took_ns, served.proxied_took_ns), proxied, weight);
 }
 
 // Where nothing happened, nothing is learnt.
-void ServiceMeter::Mean::add(std::uint64_t sum, std::uint64_t count, double weight) {
+void ServiceMeter::MeanTime::add(std::uint64_t sum_ns, std::uint64_t count, double weight) {
     if (count == 0) {
         return;
     }
-    const double seen = static_cast<double>(sum) / static_cast<double>(count);
-    value_ += (any_ ? weight : 1) * (seen - value_);
+    const double seen_us = static_cast<double>(sum_ns) / 1000 / static_cast<double>(count);
+    us_ += (any_ ? weight : 1) * (seen_us - us_);
     any_ = true;
 }
 

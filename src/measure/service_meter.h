@@ -28,14 +28,14 @@ public:
 
 private:
     // A mean of what was added up between two looks.
-    class Mean {
+    class MeanTime {
     public:
-        void add(std::uint64_t sum, std::uint64_t count, double weight);
+        void add(std::uint64_t sum_ns, std::uint64_t count, double weight);
 
-        double value() const { return value_; }
+        double us() const { return us_; }
 
     private:
-        double value_ = 0;
+        double us_ = 0;
         bool any_ = false;
     };
 
@@ -46,8 +46,8 @@ private:
     MonotonicTime aged_at_ = 0;
     double requests_hertz_ = 0;
     double errors_hertz_ = 0;
-    Mean latency_us_;
-    Mean proxied_us_;
+    MeanTime latency_;
+    MeanTime proxied_;
 };
 
 }  // namespace backhand

@@ -12,14 +12,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "announce/announcer.h"
 #include "announce/challenge.h"
 #include "announce/datagram.h"
 #include "announce/inbox.h"
-#include "base/random.h"
 #include "forward/connection_pool.h"
 #include "forward/pool_protocol.h"
 #include "measure/machine_reporter.h"
 #include "measure/service_meter.h"
+#include "moderator/announcement_schedule.h"
 #include "moderator/boot_id.h"
 #include "moderator/challenger.h"
 #include "moderator/connection_opener.h"
@@ -32,13 +33,6 @@ namespace {
 // How often it looks whether something worth announcing has happened.  No child makes a system call
 // for that.
 constexpr Milliseconds look_every{10};
-
-// At most this many times the base rate, however much happens.
-constexpr int early_sends_factor = 5;
-
-// Each announcement is due a little earlier or later than the last, so that servers never fall into
-// step with one another.
-constexpr double jitter = 0.25;
 
 // A large cluster announces less often: every server hears all the others.
 constexpr Milliseconds interval_per_server{1};
@@ -74,7 +68,8 @@ public:
           table_(table),
           parent_(::getppid()),
           configured_interval_(settings_.self.load.interval_ms),
-          random_(std::random_device{}()),
+          announcer_(std::move(settings_.senders), settings_.services, settings_.keys,
+                     std::random_device{}()),
           machine_(settings_.state_directory, settings_.log),
           opener_(loop_, settings_.self.load.contact.address,
                   [this](const Endpoint& contact, UniqueFd connection) {
@@ -98,11 +93,9 @@ private:
     void look();
     void sweep(MonotonicTime now, InFlight in_flight);
     bool httpd_is_stopping(MonotonicTime now);
-    bool worth_announcing_early(InFlight now) const;
     void measure(InFlight in_flight);
     void remember_measurement(MonotonicTime now);
     void announce();
-    void schedule_announcement(MonotonicTime now);
 
     void receive();
     void take_in(std::span<const std::uint8_t> datagram, const IpAddress& from);
@@ -126,8 +119,9 @@ private:
     const pid_t parent_;
     const Milliseconds configured_interval_;
     std::uint64_t epoch_ = 0;
-    Random random_;
 
+    Announcer announcer_;
+    AnnouncementSchedule schedule_;
     MachineReporter machine_;
     ServiceMeter service_;
     ChildCells::Drift drift_;
@@ -149,13 +143,10 @@ private:
 
     std::deque<Measured> measured_;  // lately, oldest first; a few of them
 
-    MonotonicTime announced_at_ = 0;
-    MonotonicTime announce_at_ = 0;
     MonotonicTime swept_at_ = 0;
     MonotonicTime retire_at_ = 0;  // 0: not asked to
     MonotonicTime pid_file_seen_at_ = 0;
     bool accepting_paused_ = false;  // no descriptor was left for another child
-    InFlight announced_in_flight_;
 };
 
 int Moderator::run() {
@@ -249,15 +240,11 @@ void Moderator::look() {
     table_.writer_alive(now);
     receive();
     const InFlight in_flight = table_.cells().exact();
-    const Nanoseconds shortest_gap =
-        Milliseconds{settings_.self.load.interval_ms} / early_sends_factor;
-    const bool early =
-        worth_announcing_early(in_flight) && elapsed(announced_at_, now) >= shortest_gap;
-    if (now >= announce_at_ || early) {
+    const Milliseconds interval{settings_.self.load.interval_ms};
+    if (schedule_.is_due(in_flight, interval, now)) {
         measure(in_flight);
         announce();
-        schedule_announcement(now);
-        announced_in_flight_ = in_flight;
+        schedule_.announced(in_flight, announcer_.next_pause(interval), now);
     }
     if (settings_.plugins) {
         settings_.plugins->look(now);
@@ -295,7 +282,7 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     if (!settings_.self.load.has(leaving) && httpd_is_stopping(now)) {
         // Peers learn it now; this process goes when the last request has ended.
         settings_.self.load.flags |= leaving;
-        announce_at_ = now;
+        schedule_.hurry();
     }
 }
 
@@ -310,12 +297,6 @@ bool Moderator::httpd_is_stopping(MonotonicTime now) {
     const MonotonicTime stopped_at = table_.child_stopped_at();
     return retire_at_ == 0 && pid_file_seen_at_ != 0 && stopped_at != 0 &&
            elapsed(stopped_at, pid_file_seen_at_) < stop_takes;
-}
-
-bool Moderator::worth_announcing_early(InFlight now) const {
-    const std::uint32_t before = announced_in_flight_.serving;
-    const bool idle_changed = (now.serving == 0) != (before == 0);
-    return idle_changed || now.serving >= 2 * before + 2 || 2 * now.serving + 2 <= before;
 }
 
 void Moderator::measure(InFlight in_flight) {
@@ -352,20 +333,14 @@ void Moderator::remember_measurement(MonotonicTime now) {
 }
 
 void Moderator::announce() {
-    announced_at_ = monotonic_now();
-    const auto datagram = encode_datagram(settings_.self, settings_.services, settings_.keys);
-    for (const Sender& sender : settings_.senders) {
-        const SocketAddress to{sender.to};
-        const auto sent = ::sendto(sender.socket.get(), datagram.data(), datagram.size(),
-                                   MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.size);
-        table_.counters().add(sent >= 0 ? Counter::datagrams_sent : Counter::datagrams_failed);
-    }
-}
-
-void Moderator::schedule_announcement(MonotonicTime now) {
-    const Nanoseconds base = Milliseconds{settings_.self.load.interval_ms};
-    const double factor = 1 - jitter + 2 * jitter * random_.fraction();
-    announce_at_ = now + static_cast<MonotonicTime>(static_cast<double>(base.count()) * factor);
+    const Announcer::Outcome outcome = announcer_.announce(settings_.self);
+    const auto count = [this](Counter counter, std::size_t times) {
+        for (; times > 0; --times) {
+            table_.counters().add(counter);
+        }
+    };
+    count(Counter::datagrams_sent, outcome.sent);
+    count(Counter::datagrams_failed, outcome.failed);
 }
 
 // Announcements are fetched at every look, all that have come since the last: being woken for each

@@ -861,12 +861,12 @@ void Simulation::served(std::uint32_t number) {
     const auto took = static_cast<double>(now_ - request.began_at);
     const bool proxied = index != request.ingress;
     if (announces_) {
-        const auto took_us = static_cast<std::uint64_t>(took / 1000);
+        const auto took_ns = static_cast<std::uint64_t>(took);
         ++server.served.count;
-        server.served.took_us += took_us;
+        server.served.took_ns += took_ns;
         if (proxied) {
             ++server.served.proxied;
-            server.served.proxied_took_us += took_us;
+            server.served.proxied_took_ns += took_ns;
         }
         OwnRecords& records = *records_[index];
         const Nanoseconds lasted{static_cast<std::int64_t>(took)};

@@ -94,6 +94,10 @@ class Exchange:
             self._incoming.readline()
         self._incoming.readline()
 
+    def pieces(self):
+        """What follows the head as it comes, until the forwarder ends."""
+        return iter(lambda: self._incoming.read1(65_536), b"")
+
     def send(self, data):
         self._socket.sendall(data)
 

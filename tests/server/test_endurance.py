@@ -214,7 +214,7 @@ def test_a_large_download_takes_no_more_memory_than_a_small_one(mpm):
 @pytest.mark.parametrize("mpm", MPMS)
 def test_a_large_upload_takes_no_more_memory_than_a_small_one(mpm):
     sink = Sink()
-    with two_peers(mpm, {"takes": sink}) as (server, _):
+    with two_peers(mpm, {"takes": sink}, "LimitRequestBody 0") as (server, _):
         most = []
         for size in (LARGE_BYTES // 64, LARGE_BYTES):
             memory = Memory(server)

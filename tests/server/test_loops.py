@@ -67,9 +67,12 @@ def test_a_server_sends_back_what_comes_from_one_it_has_not_heard_of(mpm):
         token = new_token()
         assert_every_request_is_answered_once(servers, token)
 
-        for server in servers:
-            counters = server.counters()
-            assert (counters["forwarded"], counters["forward_declined"], counters["proxied_declined"]) == (0, 2, 2)
+        counters = [server.counters() for server in servers]
+        declined = sum(each["forward_declined"] for each in counters)
+        assert declined == sum(each["proxied_declined"] for each in counters)
+        # At least the first request to each; who does so is left alone for a while.
+        assert declined >= len(servers)
+        assert {each["forwarded"] for each in counters} == {0}
 
 
 @pytest.mark.parametrize("mpm", ["prefork", "event"])

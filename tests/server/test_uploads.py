@@ -107,13 +107,6 @@ def result_of(server, target, method="POST", in_chunks=False, body=BODY):
         return outcome_on(connection, method, body)
 
 
-def make_ready(server, peers):
-    """No connections are left from before, and no peer is left alone."""
-    for peer in peers:
-        peer.drop_connections()
-    wait_until("no peer is left alone", lambda: not any(server.sees(peer)["ejected"] for peer in peers))
-
-
 SIZES = [1, 1000, HELD_BYTES - 1, HELD_BYTES, HELD_BYTES + 1, 200_000, 1 << 20]
 framed_either_way = pytest.mark.parametrize("in_chunks", [False, True], ids=["length", "chunks"])
 
@@ -176,22 +169,20 @@ def test_a_body_of_which_the_peer_has_got_more_than_is_held_is_not_sent_again(fo
 
 
 @framed_either_way
-def test_a_body_of_which_the_peer_has_got_nothing_is_sent_elsewhere(forwarder, in_chunks):
-    server, peers = forwarder
-    target = f"/peer/closes-before?{in_chunks}"
-    make_ready(server, peers)
-    counted = Counted(server)
+def test_a_body_of_which_the_peer_has_got_nothing_is_sent_elsewhere(in_chunks):
+    with two_peers("event", BEHAVIOURS, RETRY_ALWAYS, "BackhandConnectionPools Off") as (server, peers):
+        target = "/peer/closes-before"
+        counted = Counted(server)
 
-    assert result_of(server, target, "PUT", in_chunks) == HERE
-    counted.wait_for({"forward_reset": 2, "forward_tried_again": 1, "served_here_after_failure": 1})
-    assert asked(peers, target) == [1, 1]
+        assert result_of(server, target, "PUT", in_chunks) == HERE
+        counted.wait_for({"forward_reset": 2, "forward_tried_again": 1, "served_here_after_failure": 1})
+        assert asked(peers, target) == [1, 1]
 
 
 @framed_either_way
 def test_a_client_that_leaves_does_not_make_the_body_look_whole(forwarder, in_chunks):
     server, peers = forwarder
     target = f"/peer/agrees?leaves-{in_chunks}"
-    make_ready(server, peers)
     with Connection(server.address, server.port) as connection:
         connection.send(upload(target, "POST", BODY, in_chunks)[:-10_000])
 

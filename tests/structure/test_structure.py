@@ -68,6 +68,18 @@ def test_nothing_is_deleted_by_hand(path):
     assert not re.search(r"\bdelete\b(?!\s*;)(?<!= delete)", re.sub(r"= delete", "", code)), relative(path)
 
 
+# Who may ask for the time of day, which can be set at any moment: to show it, to hand it to a plug-in of the
+# original's interface, or to begin a boot id with it, which then rises whatever the clock does.
+WALL_CLOCK = re.compile(r"system_clock::now|std::time\(|CLOCK_REALTIME|gettimeofday|apr_time_now|time\(nullptr\)")
+MAY_ASK_FOR_THE_TIME_OF_DAY = {"src/cli/watch.cc", "src/cli/announce.cc", "src/decide/plugin_seed.cc",
+                               "src/httpd/report_handler.cc", "src/moderator/boot_id.cc"}
+
+
+def test_nothing_else_notices_when_the_clock_is_set():
+    asking = {relative(path) for path in SOURCES if WALL_CLOCK.search(path.read_text())}
+    assert asking == MAY_ASK_FOR_THE_TIME_OF_DAY
+
+
 def test_directives_and_their_reference_agree():
     code = (SOURCE / "httpd" / "directives.cc").read_text()
     registered = set(re.findall(r'AP_INIT_\w+\("(\w+)"', code))

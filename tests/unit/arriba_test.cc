@@ -7,7 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -55,6 +58,39 @@ TEST(MeasuringArriba, RepeatsItself) {
 
     // Some percent on a quiet machine; tests run beside others.
     EXPECT_LT(std::max(once, again), std::min(once, again) * 3 / 2);
+}
+
+// The highest niceness of any thread of this process: the 19th field of proc(5)'s stat.
+int highest_niceness() {
+    int highest = 0;
+    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+        std::ifstream stat{task.path() / "stat"};
+        std::string text{std::istreambuf_iterator<char>{stat}, {}};
+        std::istringstream fields{text.substr(std::min(text.rfind(')') + 2, text.size()))};
+        constexpr int fields_before = 16;
+        std::string field;
+        for (int count = 0; count < fields_before; ++count) {
+            fields >> field;
+        }
+        int niceness = 0;
+        fields >> niceness;
+        highest = std::max(highest, niceness);
+    }
+    return highest;
+}
+
+TEST(AServersOwnArriba, IsMeasuredInAThreadOfLowestPriorityForWhichNobodyWaits) {
+    const Nanoseconds before = thread_cpu_time();
+    const OwnArriba arriba{"", [](LogLevel, std::string_view) {}};
+    EXPECT_LT(thread_cpu_time() - before, Milliseconds{20});
+
+    int niceness = 0;
+    while (arriba.value() == 0) {
+        niceness = std::max(niceness, highest_niceness());
+        std::this_thread::sleep_for(Milliseconds{1});
+    }
+    EXPECT_EQ(niceness, 19);
+    EXPECT_GT(arriba.value(), 500U);
 }
 
 class AnArribaFile : public testing::Test {

@@ -179,21 +179,21 @@ TEST_F(RequestsThatAreOver, AreAddedUp) {
     const ChildTally other = cells.claim(101);
     one.cell->served = 10;
     other.cell->served = 1;
-    one.cell->served_us = 2'000;
-    other.cell->served_us = 200;
+    one.cell->served_ns = 2'000;
+    other.cell->served_ns = 200;
     one.cell->errors = 3;
     one.cell->proxied = 4;
     other.cell->proxied = 5;
-    other.cell->proxied_us = 600;
+    other.cell->proxied_ns = 600;
     one.cell->forwarded = 7;
 
     const Served served = cells.served();
 
     EXPECT_EQ(served.count, 11U);
-    EXPECT_EQ(served.took_us, 2'200U);
+    EXPECT_EQ(served.took_ns, 2'200U);
     EXPECT_EQ(served.errors, 3U);
     EXPECT_EQ(served.proxied, 9U);
-    EXPECT_EQ(served.proxied_took_us, 600U);
+    EXPECT_EQ(served.proxied_took_ns, 600U);
     EXPECT_EQ(served.forwarded, 7U);
 }
 

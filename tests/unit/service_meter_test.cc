@@ -20,7 +20,7 @@ struct AServiceMeter : testing::Test {
                std::uint64_t errors_per_second = 0) {
         for (Nanoseconds passed{}; passed < duration; passed += milliseconds{100}) {
             served.count += requests_per_second / 10;
-            served.took_us += requests_per_second / 10 * each_took_us;
+            served.took_ns += requests_per_second / 10 * each_took_us * 1'000;
             served.errors += errors_per_second / 10;
             now += nanoseconds_in(milliseconds{100});
             look();
@@ -57,7 +57,7 @@ TEST_F(AServiceMeter, KnowsNothingAtFirst) {
 
 // A moderator that was started anew finds the sums of hours.
 TEST_F(AServiceMeter, LearnsNothingFromWhatWasBeforeItsFirstLook) {
-    served = {.count = 1'000'000, .errors = 500'000, .took_us = 1'000'000'000};
+    served = {.count = 1'000'000, .errors = 500'000, .took_ns = 1'000'000'000'000};
 
     look();
     EXPECT_EQ(load.request_rate_millihertz, 0U);
@@ -130,7 +130,7 @@ TEST_F(AServiceMeter, KeepsTheMeanWhileNothingIsServed) {
 TEST_F(AServiceMeter, KeepsWhatItServesForPeersApart) {
     look();
     served.proxied += 4;
-    served.proxied_took_us += 4 * 7'000;
+    served.proxied_took_ns += 4 * 7'000'000;
     serve(milliseconds{100}, 10, 1'000);
 
     EXPECT_EQ(load.latency_us, 1'000U);
@@ -219,10 +219,10 @@ TEST_F(AServiceMeter, AgesTheLatenciesOnceASecond) {
 // ---- another table ----
 
 TEST_F(AServiceMeter, GoesOnWithATableBegunAnew) {
-    served = {.count = 1'000'000, .errors = 1'000, .took_us = 1'000'000'000'000};
+    served = {.count = 1'000'000, .errors = 1'000, .took_ns = 1'000'000'000'000'000};
     look();
 
-    served = {.count = 10, .errors = 5, .took_us = 5 * 3'000};
+    served = {.count = 10, .errors = 5, .took_ns = 5 * 3'000'000};
     now += nanoseconds_in(milliseconds{100});
     look();
 
