@@ -335,7 +335,7 @@ def test_a_plugin_sees_the_request(folder):
         seen.chmod(0o666)
         first = made.servers[0]
         first.site_lines += f"""
-SetEnvIf X-Mark (.*) marked=$1
+SetEnvIf X-Mark (.+) marked=$1
 RewriteEngine On
 RewriteRule "^/small" - [E=ruled:by-a-rule]
 <Location "/small.html">
