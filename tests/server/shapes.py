@@ -253,7 +253,8 @@ FILTERS = [
     scripted("a page that includes a script and what is not there", get("/ssi/script.shtml")),
     # mod_http2 breaks the stream off, without any forwarding.
     scripted("HEAD of a page with includes", head("/ssi/page.shtml"), http_1_only=True),
-    scripted("a POST to a page with includes", post("/ssi/script.shtml?q", b"a=1")),
+    # Through mod_http2 an include is missing now and then, also from a plain httpd.
+    scripted("a POST to a page with includes", post("/ssi/script.shtml?q", b"a=1"), http_1_only=True),
     scripted("a page that is compressed", get("/deflate/page.html", GZIP)),
     Shape("a page that could be compressed", get("/deflate/page.html")),
     scripted("HEAD of a page that is compressed", head("/deflate/page.html", GZIP)),
@@ -422,7 +423,7 @@ def way_of(cluster, token):
 def assert_way(cluster, tokens, expected):
     for token in tokens:
         way = way_of(cluster, token)
-        assert expected in (EITHER, way), way
+        assert expected in (EITHER, way), (way, cluster.servers[0].counters(), cluster.servers[0].states())
 
 
 def assert_answered_alike(cluster, shape, ask):

@@ -11,7 +11,7 @@ import pytest
 
 import client
 from client import Response, new_token
-from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, Cluster, tls_site
+from httpd import FORWARD_ALWAYS, HTTPD_MODULES, Cluster, tls_site
 from shapes import FORWARDED, SHAPES, assert_answered_alike, assert_way, converse
 
 HTTP_2 = f"LoadModule http2_module {HTTPD_MODULES}/mod_http2.so\nProtocols h2 http/1.1"
@@ -25,7 +25,7 @@ def tls_cluster(mpm, server_lines=""):
     return cluster
 
 
-@pytest.fixture(scope="module", params=MPMS)
+@pytest.fixture(scope="module", params=["prefork", "event"])
 def cluster(request):
     with tls_cluster(request.param) as running:
         yield running.wait_until_complete()
@@ -39,7 +39,7 @@ def test_a_forwarded_request_of_a_tls_client_is_answered_as_by_a_plain_httpd(clu
 # ---- HTTP/2 ----
 
 
-@pytest.fixture(scope="module", params=["worker", "event"])
+@pytest.fixture(scope="module", params=["event"])
 def http_2_cluster(request):
     with tls_cluster(request.param, HTTP_2) as running:
         yield running.wait_until_complete()

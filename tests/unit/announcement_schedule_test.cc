@@ -36,37 +36,37 @@ bool is_worth_announcing(std::uint32_t before, std::uint32_t now) {
     return announced(before).is_due(serving(now), interval, after(interval / 5));
 }
 
-TEST(AServer, AnnouncesItselfAtOnceWhenItStarts) {
+TEST(AnAnnouncementSchedule, AnnouncesItselfAtOnceWhenItStarts) {
     EXPECT_TRUE(AnnouncementSchedule{}.is_due(serving(0), interval, start));
 }
 
-TEST(AServer, AnnouncesItselfOnceInAnInterval) {
+TEST(AnAnnouncementSchedule, AnnouncesItselfOnceInAnInterval) {
     const AnnouncementSchedule schedule = announced(3);
 
     EXPECT_FALSE(schedule.is_due(serving(3), interval, after(milliseconds{99})));
     EXPECT_TRUE(schedule.is_due(serving(3), interval, after(milliseconds{100})));
 }
 
-TEST(AServer, AnnouncesEarlyThatItHasBecomeBusyOrIdle) {
+TEST(AnAnnouncementSchedule, AnnouncesEarlyThatItHasBecomeBusyOrIdle) {
     EXPECT_TRUE(is_worth_announcing(0, 1));
     EXPECT_TRUE(is_worth_announcing(1, 0));
 }
 
-TEST(AServer, AnnouncesEarlyThatItHasTwiceOrHalfAsMuchToDo) {
+TEST(AnAnnouncementSchedule, AnnouncesEarlyThatItHasTwiceOrHalfAsMuchToDo) {
     EXPECT_TRUE(is_worth_announcing(10, 22));
     EXPECT_TRUE(is_worth_announcing(10, 4));
     EXPECT_FALSE(is_worth_announcing(10, 21));
     EXPECT_FALSE(is_worth_announcing(10, 5));
 }
 
-TEST(AServer, WaitsAFifthOfTheIntervalHoweverMuchHappens) {
+TEST(AnAnnouncementSchedule, WaitsAFifthOfTheIntervalHoweverMuchHappens) {
     const AnnouncementSchedule schedule = announced(0);
 
     EXPECT_FALSE(schedule.is_due(serving(100), interval, after(milliseconds{19})));
     EXPECT_TRUE(schedule.is_due(serving(100), interval, after(milliseconds{20})));
 }
 
-TEST(AServer, DoesNotWaitWithWhatIsUrgent) {
+TEST(AnAnnouncementSchedule, DoesNotWaitWithWhatIsUrgent) {
     AnnouncementSchedule schedule = announced(0);
 
     schedule.hurry();
