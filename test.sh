@@ -109,7 +109,7 @@ suite "trust gates of the simulator" build/release/sim_gates
 # The servers wait more than they compute: what is needed next is built meanwhile.
 (build dev && build fuzz) > build/meanwhile.log 2>&1 &
 meanwhile=$!
-renice --relative 19 $meanwhile > /dev/null
+renice -n 19 $meanwhile > /dev/null
 pytest_suite "whole servers" tests/server -n 4 --dist loadscope
 suite "build with sanitizers, and fuzzers" built_meanwhile
 start_fuzzers
