@@ -5,15 +5,12 @@ All have the same backend, an httpd that serves files of 1 KiB and 64 KiB, and w
 
 import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 from launched import Launched
 from lifetime import die_with_the_parent
 from server import ANNOUNCING, Server
-from processes import kill_at_once, wait_until
+from processes import wait_until
 
 import httpd
 
@@ -157,27 +154,15 @@ class OtherServer(Launched):
         self._behind = behind
         self._process = None
 
-    def __enter__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
-        try:
-            self.folder.chmod(0o777)
-            (self.folder / "configuration").write_text(self._configuration.format(
-                own=self, backend=self._behind, user="user www-data;" if os.geteuid() == 0 else ""))
-            with open(self.folder / "output.log", "wb") as output:
-                self._process = subprocess.Popen(
-                    [part.format(folder=self.folder) for part in self._command], stdin=subprocess.DEVNULL,
-                    stdout=output, stderr=output, start_new_session=True, preexec_fn=die_with_the_parent)
-            wait_until_it_listens(self)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        if self._process is not None:
-            kill_at_once(self.pid)
-            self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _launch(self):
+        self.folder.chmod(0o777)
+        (self.folder / "configuration").write_text(self._configuration.format(
+            own=self, backend=self._behind, user="user www-data;" if os.geteuid() == 0 else ""))
+        with open(self.folder / "output.log", "wb") as output:
+            self._process = subprocess.Popen(
+                [part.format(folder=self.folder) for part in self._command], stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True, preexec_fn=die_with_the_parent)
+        wait_until_it_listens(self)
 
     def diary(self):
         return (self.folder / "output.log").read_text(errors="replace")

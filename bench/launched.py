@@ -1,12 +1,33 @@
 """A program that was started and should come to listen."""
 
+import shutil
 import socket
+import tempfile
+from pathlib import Path
 
-from processes import Timeout
+from processes import Timeout, kill_at_once
 
 
 class Launched:
-    """Of the program in `_process`, called `_program`, at `address` and `port`; diary() is what it wrote."""
+    """Of the program in `_process`, called `_program`, at `address` and `port`; diary() is what it wrote.
+
+    _launch() starts it, with what it needs in `folder`, and it ends with a `with` block.
+    """
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
+        try:
+            self._launch()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self._process is not None:
+            kill_at_once(self.pid)
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def pid(self):

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +19,7 @@ import client  # noqa: E402
 import httpd  # noqa: E402
 from launched import Launched  # noqa: E402
 from lifetime import die_with_the_parent  # noqa: E402
-from processes import children_of, family_of, kill_at_once, name_of, wait_until  # noqa: E402
+from processes import children_of, name_of, wait_until  # noqa: E402
 
 SITE = "www.backhand.test"
 REPORT = "/backhand.status"
@@ -102,24 +101,6 @@ class Server(Launched):
         self._arguments = arguments
         self._process = None
 
-    def __enter__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="backhand-bench-", dir="/tmp"))
-        try:
-            self._make_folders()
-            self._write_configuration()
-            self._launch()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        if self._process is not None:
-            if family_of(self.pid):
-                kill_at_once(self.pid)
-            self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _make_folders(self):
         # httpd's own user enters here, and a profiler writes here as that user; sticky, because of the key.
         self.folder.chmod(0o1777)
@@ -132,6 +113,8 @@ class Server(Launched):
             (self.folder / "htdocs" / name[1:]).write_bytes(b"0123456789abcde\n" * (size // 16))
 
     def _launch(self):
+        self._make_folders()
+        self._write_configuration()
         prefix = [part.format(folder=self.folder) for part in self._command_prefix]
         with open(self.folder / "output.log", "wb") as output:
             self._process = subprocess.Popen(
