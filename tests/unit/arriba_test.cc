@@ -15,6 +15,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "temporary_folder.h"
+
 namespace backhand {
 namespace {
 
@@ -95,8 +97,6 @@ TEST(AServersOwnArriba, IsMeasuredInAThreadOfLowestPriorityForWhichNobodyWaits) 
 
 class AnArribaFile : public testing::Test {
 protected:
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     void write(const std::string& text) const { std::ofstream{path()} << text; }
 
     std::string text() const {
@@ -104,18 +104,12 @@ protected:
         return {std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{}};
     }
 
-    const std::string& folder() const { return folder_; }
+    const std::string& folder() const { return folder_.path(); }
 
-    std::string path() const { return folder_ + "/arriba"; }
+    std::string path() const { return folder() + "/arriba"; }
 
 private:
-    static std::string make_folder() {
-        std::string name = testing::TempDir() + "backhand_state_XXXXXX";
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        return name;
-    }
-
-    std::string folder_ = make_folder();
+    const TemporaryFolder folder_;
 };
 
 TEST_F(AnArribaFile, GivesBackWhatWasSaved) {

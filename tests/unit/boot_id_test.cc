@@ -7,19 +7,15 @@
 
 #include <gtest/gtest.h>
 
+#include "temporary_folder.h"
+
 namespace backhand {
 namespace {
 
 class ABootId : public ::testing::Test {
 protected:
-    ABootId() {
-        std::string pattern = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-        directory_ = ::mkdtemp(pattern.data());
-    }
-
-    ~ABootId() override { std::filesystem::remove_all(directory_); }
-
-    std::string directory_;
+    const TemporaryFolder folder_;
+    const std::string& directory_ = folder_.path();
 };
 
 TEST_F(ABootId, RisesWithEveryStart) {

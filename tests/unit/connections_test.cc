@@ -16,6 +16,7 @@
 #include "forward/peer_socket.h"
 #include "forward/pool_protocol.h"
 #include "table_fixture.h"
+#include "temporary_folder.h"
 
 namespace backhand {
 namespace {
@@ -183,20 +184,10 @@ TEST(Receiving, ReportsTheEndOfTheStreamAndTheLimit) {
 
 class ASocketDirectory {
 public:
-    ASocketDirectory() {
-        std::string pattern = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-        path_ = ::mkdtemp(pattern.data());
-    }
-
-    ASocketDirectory(const ASocketDirectory&) = delete;
-    ASocketDirectory& operator=(const ASocketDirectory&) = delete;
-
-    ~ASocketDirectory() { std::filesystem::remove_all(path_); }
-
-    std::string socket_path() const { return pool_socket_path(path_); }
+    std::string socket_path() const { return pool_socket_path(folder_.path()); }
 
 private:
-    std::string path_;
+    const TemporaryFolder folder_;
 };
 
 UniqueFd accept_child(const UniqueFd& listener) {

@@ -2,23 +2,16 @@
 // below /sys/fs/cgroup.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
-#include <gtest/gtest.h>
+#include "temporary_folder.h"
 
 namespace backhand {
 
 class KernelTree {
 public:
-    KernelTree() = default;
-    KernelTree(const KernelTree&) = delete;
-    KernelTree& operator=(const KernelTree&) = delete;
-
-    ~KernelTree() { std::filesystem::remove_all(root_); }
-
     // What stands before every path.
     const std::string& root() const { return root_; }
 
@@ -37,13 +30,8 @@ public:
     }
 
 private:
-    static std::string make_root() {
-        std::string name = testing::TempDir() + "backhand_kernel_XXXXXX";
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        return name;
-    }
-
-    std::string root_ = make_root();
+    const TemporaryFolder folder_;
+    const std::string& root_ = folder_.path();
 };
 
 }  // namespace backhand

@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "temporary_folder.h"
+
 namespace backhand {
 namespace {
 
@@ -364,14 +366,6 @@ TEST(AKeyRing, WorksInAProcessForkedAfterItWasMade) {
 
 class AKeyFile : public ::testing::Test {
 protected:
-    AKeyFile() {
-        std::string pattern = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
-        path_ = folder_ + "/key";
-    }
-
-    ~AKeyFile() override { std::filesystem::remove_all(folder_); }
-
     static void write(const std::string& path, const std::string& content) {
         std::ofstream{path} << content;
         ::chmod(path.c_str(), 0600);
@@ -393,8 +387,9 @@ protected:
         return trouble();
     }
 
-    std::string folder_;
-    std::string path_;
+    const TemporaryFolder temporary_;
+    const std::string& folder_ = temporary_.path();
+    const std::string path_ = folder_ + "/key";
 };
 
 // What every complaint about a file's content ends with.

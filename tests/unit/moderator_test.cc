@@ -29,6 +29,7 @@
 #include "loopback.h"
 #include "measure/arriba.h"
 #include "table_fixture.h"
+#include "temporary_folder.h"
 
 namespace backhand {
 namespace {
@@ -60,8 +61,6 @@ protected:
         // Otherwise each would first measure how fast the machine is.
         EXPECT_TRUE(save_arriba(directory_ + "/arriba", cpu_model_name(), 1'000));
     }
-
-    ~ModeratorTest() override { std::filesystem::remove_all(directory_); }
 
     std::unique_ptr<ChildProcess> start_moderator() {
         return std::make_unique<ChildProcess>([this] { return run_moderator(settings(), *table); });
@@ -144,11 +143,6 @@ protected:
     TableFixture table{16, 4};
 
 private:
-    static std::string make_directory() {
-        std::string pattern = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-        return ::mkdtemp(pattern.data());
-    }
-
     // Called in the moderator's process.
     ModeratorSettings settings() {
         ModeratorSettings settings;
@@ -172,7 +166,8 @@ private:
         return settings;
     }
 
-    std::string directory_ = make_directory();
+    const TemporaryFolder folder_;
+    const std::string& directory_ = folder_.path();
     BoundSocket hearer_ = bound_socket(SOCK_DGRAM);   // of its announcements
     BoundSocket ear_ = bound_socket(SOCK_DGRAM);      // of its own
     BoundSocket speaker_ = bound_socket(SOCK_DGRAM);  // of peers

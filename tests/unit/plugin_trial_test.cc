@@ -16,6 +16,7 @@
 #include "base/trusted_file.h"
 #include "moderator/plugin_watch.h"
 #include "plugin_of_tests.h"
+#include "temporary_folder.h"
 
 namespace backhand {
 namespace {
@@ -28,13 +29,7 @@ using ::testing::IsEmpty;
 // In the build folder: code must not lie under a sticky directory, such as /tmp.
 class FilesOfPlugins : public ::testing::Test {
 protected:
-    FilesOfPlugins() {
-        std::string pattern = PLUGINS_OF_TESTS "/folder-XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
-        ::chmod(folder_.c_str(), 0755);
-    }
-
-    ~FilesOfPlugins() override { std::filesystem::remove_all(folder_); }
+    FilesOfPlugins() { ::chmod(folder_.c_str(), 0755); }
 
     void SetUp() override {
         if (!open_code_file(native_file, ::geteuid())) {
@@ -52,7 +47,8 @@ protected:
         return path;
     }
 
-    std::string folder_;
+    const TemporaryFolder temporary_{PLUGINS_OF_TESTS "/folder-XXXXXX"};
+    const std::string& folder_ = temporary_.path();
 };
 
 // ---- one trial ----

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "temporary_folder.h"
+
 namespace backhand {
 namespace {
 
@@ -24,13 +26,6 @@ constexpr uid_t somebody = 4711;
 
 class ATrustedFile : public ::testing::Test {
 protected:
-    ATrustedFile() {
-        std::string pattern = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
-    }
-
-    ~ATrustedFile() override { std::filesystem::remove_all(folder_); }
-
     std::string make_folder(const std::string& name, mode_t mode = 0755) const {
         const std::string path = folder_ + "/" + name;
         std::filesystem::create_directory(path);
@@ -69,7 +64,8 @@ protected:
         return opened ? "" : opened.error().detail;
     }
 
-    std::string folder_;
+    const TemporaryFolder temporary_;
+    const std::string& folder_ = temporary_.path();
 };
 
 TEST_F(ATrustedFile, IsOneThatOnlyItsOwnerCanWrite) {

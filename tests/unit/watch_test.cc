@@ -20,6 +20,7 @@
 #include "cli/arguments.h"
 #include "cluster/report_fields.h"
 #include "table_fixture.h"
+#include "temporary_folder.h"
 
 namespace backhand {
 namespace {
@@ -319,15 +320,13 @@ TEST(WatchOptions, AreRefusedForAKeyFileThatCannotBeRead) {
 }
 
 TEST(WatchOptions, TakeAKeyFileByARelativePath) {
-    std::string folder = std::filesystem::temp_directory_path() / "backhand-XXXXXX";
-    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-    const std::string file = folder + "/key";
+    const TemporaryFolder folder;
+    const std::string file = folder.path() + "/key";
     std::ofstream{file} << "0123456789abcdef0123456789abcdef\n";
     std::filesystem::permissions(file, std::filesystem::perms::owner_read);
     const std::string relative = std::filesystem::relative(file);
 
     const auto settings = read_watch_options(typed_with_key(relative));
-    std::filesystem::remove_all(folder);
 
     ASSERT_TRUE(settings) << settings.error().detail;
     ASSERT_TRUE(settings->keys);
