@@ -165,7 +165,7 @@ Status ResponseRelay::take_head(const ResponseHead& head, std::string_view text)
     // Host with the sites on the peer's own port).  Without news the peer's module has not spoken.
     const bool refused_unseen =
         !commit_early_ && head.status == HTTP_BAD_REQUEST && !head.find(load_field).has_value();
-    declined_ = refused_unseen;
+    declined_for_ = refused_unseen ? "" : nullptr;
     body_bytes_left_ = framing_.length_bytes;
     status_ = head.status;
     take_fields(head, HeadStrings{r_->pool, text});
@@ -191,9 +191,7 @@ void ResponseRelay::take_fields(const ResponseHead& head, const HeadStrings& str
         if (equal_ignoring_case(field.name, load_field)) {
             news_ = parse_load(field.value);
         } else if (equal_ignoring_case(field.name, declined_field)) {
-            declined_ = true;
-            disbelieves_forwarder_ = declined::is_for_forwarder(field.value);
-            busy_ = field.value == declined::busy;
+            declined_for_ = strings(field.value);
         } else if (keeps_type_apart && equal_ignoring_case(field.name, "Content-Type")) {
             content_type_ = content_type_ != nullptr ? content_type_ : strings(field.value);
         } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
@@ -206,8 +204,8 @@ void ResponseRelay::take_fields(const ResponseHead& head, const HeadStrings& str
 // Short responses are collected in the buffer.  Those of a peer that declined are, too: only to
 // find out where they end.
 bool ResponseRelay::collecting() const {
-    return declined_ || (!commit_early_ && framing_.end == BodyEnd::at_length &&
-                         framing_.length_bytes <= buffer_bytes - body_start_);
+    return is_declined() || (!commit_early_ && framing_.end == BodyEnd::at_length &&
+                             framing_.length_bytes <= buffer_bytes - body_start_);
 }
 
 Status ResponseRelay::process_body() {

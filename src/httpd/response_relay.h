@@ -47,13 +47,13 @@ public:
     bool has_head() const { return stage_ == Stage::body || stage_ == Stage::complete; }
 
     // The peer sends the request back unserved; nothing of this response may be used.
-    bool is_declined() const { return declined_; }
+    bool is_declined() const { return declined_for_ != nullptr; }
 
     // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
-    bool disbelieves_forwarder() const { return disbelieves_forwarder_; }
+    bool disbelieves_forwarder() const { return declined::is_for_forwarder(declined_for_); }
 
     // It does so because it is busy; the rest of what it says is true.  REQUIRES: is_declined().
-    bool is_busy() const { return busy_; }
+    bool is_busy() const { return declined_for_ == declined::busy; }
 
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
@@ -105,9 +105,6 @@ private:
     Stage stage_ = Stage::nothing;
     bool continue_seen_ = false;
     bool any_bytes_received_ = false;
-    bool declined_ = false;
-    bool disbelieves_forwarder_ = false;
-    bool busy_ = false;
     bool upgrade_expected_ = false;
     bool upgraded_ = false;
     bool committed_ = false;
@@ -117,6 +114,9 @@ private:
     ChunkedDecoder chunks_;
     std::uint64_t body_bytes_left_ = 0;
     std::optional<LoadNews> news_;
+
+    // Why the peer sends the request back; nullptr if it does not.
+    const char* declined_for_ = nullptr;
 
     // The head, copied out of the buffer; applied to the request when committing.
     int status_ = 0;
