@@ -13,7 +13,7 @@ separate_arguments(APR_CPPFLAGS)
 # our warnings.  Undefined symbols are right: httpd has them.
 function(httpd_module name)
     add_library(${name} MODULE ${ARGN})
-    set_target_properties(${name} PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden
+    set_target_properties(${name} PROPERTIES PREFIX ""
                           LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
     target_include_directories(${name} SYSTEM PRIVATE ${HTTPD_INCLUDE_DIR} ${APR_INCLUDE_DIR})
     # With it, httpd lets directives be written without casts of their functions.

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::string_view identifier_default = "PHPSESSID";
 constexpr std::size_t digits_of_v4 = 8;
-constexpr std::size_t digits_of_v6 = 32;
 
 // The bytes that the text's first digits spell; false if so many digits do not come first.
 template <std::size_t count>

@@ -29,8 +29,7 @@ double pareto_mean(double alpha, double ratio) {
 Distribution::Distribution(Kind kind, double mean, double shape, double ratio)
     : kind_(kind),
       mean_(mean),
-      shape_(shape),
-      ratio_(ratio) {
+      shape_(shape) {
     switch (kind) {
         case Kind::fixed:
         case Kind::exponential:

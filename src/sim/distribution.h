@@ -56,7 +56,6 @@ private:
     Kind kind_ = Kind::fixed;
     double mean_ = 0;
     double shape_ = 0;
-    double ratio_ = 0;
     double scale_ = 0;    // see the constructor
     double squeeze_ = 0;  // bounded Pareto: 1 - ratio^-alpha; hyperexponential: chance of phase one
 };

@@ -279,9 +279,10 @@ Plot over_time(const Results& results, std::size_t load, const char* title, bool
 
 std::string as_html(const Results& results) {
     const Scenario& scenario = results.scenario;
-    std::string page = std::string(head) + "<title>" + escaped(scenario.name) +
-                       "</title></head><body>\n<h1>" + escaped(scenario.name) + "</h1>\n<p>" +
-                       escaped(scenario.description) + "</p>\n<ul class=\"legend\">";
+    const std::string name = escaped(scenario.name);
+    std::string page(head);
+    page += "<title>" + name + "</title></head><body>\n<h1>" + name + "</h1>\n<p>" +
+            escaped(scenario.description) + "</p>\n<ul class=\"legend\">";
     for (std::size_t contestant = 0; contestant < scenario.contestants.size(); ++contestant) {
         page += "<li><i style=\"background:" + std::string(colours[contestant % colours.size()]) +
                 "\"></i>" + escaped(scenario.contestants[contestant].name) + "</li>";

@@ -192,13 +192,11 @@ private:
     std::uint64_t arrivals_max_;
 
     MonotonicTime measured_from_ = 0;
-    MonotonicTime measured_to_ = 0;
     bool measuring_ = false;
     std::uint64_t in_system_ = 0;
     MonotonicTime in_system_at_ = 0;
     double in_system_sum_ = 0;
     double busy_before_ = 0;
-    double busy_measured_ = 0;
     double work_offered_ = 0;
     std::vector<std::uint32_t> imbalanced_for_;
     std::uint64_t samples_ = 0;

@@ -102,7 +102,7 @@ TEST_F(AChallenger, IsPassedByTheRightAnswerHoweverItIsCutUp) {
 }
 
 TEST_F(AChallenger, AsksAsAMemberDoes) {
-    ask_and([this](Conversation& asked) {
+    ask_and([](Conversation& asked) {
         EXPECT_THAT(asked.request(), StartsWith("GET /.well-known/backhand HTTP/1.0\r\n"));
         EXPECT_EQ(asked.asker(), *IpAddress::parse(loopback));
     });
