@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 9;
+constexpr std::uint32_t cluster_layout_version = 10;
 
 class ClusterTable final : public ClusterView {
 public:
