@@ -12,8 +12,8 @@
 // the slots.
 //
 // Any process may die at any instruction.  The one lock, on the right to write, is taken over from
-// an owner that died; a slot that was left half written reads as absent until the next report
-// replaces it.
+// an owner that died; a slot whose writer died reads as before until the next report replaces
+// it.
 #pragma once
 
 #include <atomic>
