@@ -530,43 +530,66 @@ inline void ClusterTable::show_own_latency(std::uint32_t slot_index, MonotonicTi
     view.own_latency_age_ms = latency.age_ms;
 }
 
-[[gnu::always_inline]] inline bool ClusterTable::look_at(std::uint32_t slot_index, Detail detail,
-                                                         std::uint64_t service_hash,
-                                                         MonotonicTime now,
-                                                         ServerView& shown) const {
-    const Glance& glance = glance_at(slot_index);
+// What its glance says of the sites that a server offers.
+inline ClusterTable::Offer ClusterTable::offer_of(const Glance& glance,
+                                                  std::uint64_t service_hash) const {
+    if (service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash) {
+        return glance.heard_at.load(std::memory_order_relaxed) == 0 ? Offer::no : Offer::yes;
+    }
     const std::uint32_t says = glance.says.load(std::memory_order_relaxed);
-    const bool first_service =
-        service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash;
-    if (detail == Detail::all || slot_index == self_slot ||
-        (!first_service && (says & Glance::has_more_services) != 0)) {
-        return view(slot_index, service_hash, now, shown);
-    }
-    if (!first_service || glance.heard_at.load(std::memory_order_relaxed) == 0) {
-        return false;
-    }
+    return (says & Glance::has_more_services) == 0 ? Offer::no : Offer::perhaps;
+}
+
+inline void ClusterTable::show_glance(std::uint32_t slot_index, MonotonicTime now,
+                                      ServerView& shown) const {
     observe(slot_index, now, shown);
+    const std::uint32_t says = glance_at(slot_index).says.load(std::memory_order_relaxed);
     shown.load.interval_ms = says & Glance::interval_mask;
     shown.load.flags = says >> Glance::flags_shift & Glance::flags_mask;
-    if (detail == Detail::numbers) {
-        numbers_[slot_index].show(shown.load);
-        show_own_latency(slot_index, now, shown);
-    }
-    return true;
+}
+
+inline void ClusterTable::show_numbers(std::uint32_t slot_index, MonotonicTime now,
+                                       ServerView& shown) const {
+    numbers_[slot_index].show(shown.load);
+    show_own_latency(slot_index, now, shown);
 }
 
 bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
                         MonotonicTime now, ServerView& shown) const {
-    return look_at(slot_index, detail, service_hash, now, shown);
+    const Offer offer = offer_of(glance_at(slot_index), service_hash);
+    if (detail == Detail::all || slot_index == self_slot || offer == Offer::perhaps) {
+        return view(slot_index, service_hash, now, shown);
+    }
+    if (offer == Offer::no) {
+        return false;
+    }
+    show_glance(slot_index, now, shown);
+    if (detail == Detail::numbers) {
+        show_numbers(slot_index, now, shown);
+    }
+    return true;
 }
 
+// As look() and may_take_requests() for one after another, but the numbers only of those that may.
 std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_hash,
-                                        MonotonicTime now, bool (*accepted)(const ServerView&),
-                                        std::span<ServerView> room) const {
+                                        MonotonicTime now, std::span<ServerView> room) const {
     const std::uint32_t used = slots_used();
     std::size_t count = 0;
     for (std::uint32_t index = self_slot + 1; index < used && count < room.size(); ++index) {
-        if (look_at(index, detail, service_hash, now, room[count]) && accepted(room[count])) {
+        ServerView& shown = room[count];
+        const Offer offer = offer_of(glance_at(index), service_hash);
+        if (detail == Detail::all || offer == Offer::perhaps) {
+            count += view(index, service_hash, now, shown) && may_take_requests(shown) ? 1U : 0U;
+            continue;
+        }
+        if (offer == Offer::no) {
+            continue;
+        }
+        show_glance(index, now, shown);
+        if (may_take_requests(shown)) {
+            if (detail == Detail::numbers) {
+                show_numbers(index, now, shown);
+            }
             ++count;
         }
     }
