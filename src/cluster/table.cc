@@ -5,11 +5,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <new>
 
 #include <pthread.h>
-#include <time.h>
 
 #include "base/random.h"
 #include "base/text.h"
@@ -90,6 +90,18 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
     HealthRecord health;
     std::atomic<std::uint32_t> sent_since;
     std::atomic<std::uint32_t> says;
+
+    // Whether the server offers a site.
+    enum class Offer : std::uint8_t { no, perhaps, yes };
+
+    // REQUIRES: it is not self's.
+    Offer offer(std::uint64_t service_hash) const {
+        if (service_hash == 0 || service.load(std::memory_order_relaxed) == service_hash) {
+            return heard_at.load(std::memory_order_relaxed) == 0 ? Offer::no : Offer::yes;
+        }
+        const bool has_more = (says.load(std::memory_order_relaxed) & has_more_services) != 0;
+        return has_more ? Offer::perhaps : Offer::no;
+    }
 
     bool proven() const { return (says.load(std::memory_order_acquire) & is_proven) != 0; }
 
@@ -530,16 +542,6 @@ inline void ClusterTable::show_own_latency(std::uint32_t slot_index, MonotonicTi
     view.own_latency_age_ms = latency.age_ms;
 }
 
-// What its glance says of the sites that a server offers.
-inline ClusterTable::Offer ClusterTable::offer_of(const Glance& glance,
-                                                  std::uint64_t service_hash) const {
-    if (service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash) {
-        return glance.heard_at.load(std::memory_order_relaxed) == 0 ? Offer::no : Offer::yes;
-    }
-    const std::uint32_t says = glance.says.load(std::memory_order_relaxed);
-    return (says & Glance::has_more_services) == 0 ? Offer::no : Offer::perhaps;
-}
-
 inline void ClusterTable::show_glance(std::uint32_t slot_index, MonotonicTime now,
                                       ServerView& shown) const {
     observe(slot_index, now, shown);
@@ -556,11 +558,14 @@ inline void ClusterTable::show_numbers(std::uint32_t slot_index, MonotonicTime n
 
 bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
                         MonotonicTime now, ServerView& shown) const {
-    const Offer offer = offer_of(glance_at(slot_index), service_hash);
-    if (detail == Detail::all || slot_index == self_slot || offer == Offer::perhaps) {
+    if (detail == Detail::all || slot_index == self_slot) {
         return view(slot_index, service_hash, now, shown);
     }
-    if (offer == Offer::no) {
+    const Glance::Offer offer = glance_at(slot_index).offer(service_hash);
+    if (offer == Glance::Offer::perhaps) {
+        return view(slot_index, service_hash, now, shown);
+    }
+    if (offer == Glance::Offer::no) {
         return false;
     }
     show_glance(slot_index, now, shown);
@@ -577,12 +582,12 @@ std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_has
     std::size_t count = 0;
     for (std::uint32_t index = self_slot + 1; index < used && count < room.size(); ++index) {
         ServerView& shown = room[count];
-        const Offer offer = offer_of(glance_at(index), service_hash);
-        if (detail == Detail::all || offer == Offer::perhaps) {
+        const Glance::Offer offer = glance_at(index).offer(service_hash);
+        if (detail == Detail::all || offer == Glance::Offer::perhaps) {
             count += view(index, service_hash, now, shown) && may_take_requests(shown) ? 1U : 0U;
             continue;
         }
-        if (offer == Offer::no) {
+        if (offer == Glance::Offer::no) {
             continue;
         }
         show_glance(index, now, shown);

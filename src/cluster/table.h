@@ -214,15 +214,11 @@ private:
     struct Slot;
     struct Layout;
 
-    // Whether a server offers a site.
-    enum class Offer : std::uint8_t { no, perhaps, yes };
-
     explicit ClusterTable(Header* header);
 
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
-    Offer offer_of(const Glance& glance, std::uint64_t service_hash) const;
     void show_glance(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
     void show_numbers(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;

@@ -224,7 +224,15 @@ public:
     std::vector<std::uint32_t>& slots() { return slots_; }
 
 private:
-    static double comparable(double score) { return std::isnan(score) ? worst_score : score; }
+    static constexpr double worst_score = std::numeric_limits<double>::infinity();
+    static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
+
+    static double comparable(double score) {
+        if (std::isnan(score)) {
+            return worst_score;
+        }
+        return score;
+    }
 
     struct Ranked {
         double score;
@@ -282,9 +290,6 @@ private:
         }
         best.move_first(order_);
     }
-
-    static constexpr double worst_score = std::numeric_limits<double>::infinity();
-    static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
 
     void shuffle_first(std::size_t count, Random& random);
     void make_room(std::size_t servers_count);
