@@ -130,7 +130,6 @@ public:
     bool look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
               MonotonicTime now, ServerView& shown) const override;
     std::size_t look_at_peers(Detail detail, std::uint64_t service_hash, MonotonicTime now,
-                              bool (*accepted)(const ServerView&),
                               std::span<ServerView> room) const override;
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
@@ -220,8 +219,8 @@ private:
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
-    bool look_at(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
-                 MonotonicTime now, ServerView& shown) const;
+    void show_glance(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
+    void show_numbers(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     void show_own_latency(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
