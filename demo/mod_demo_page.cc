@@ -124,6 +124,21 @@ private:
     int fd_;
 };
 
+bool parse_number(const char* text, int max, int* number) {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    *number = static_cast<int>(value);
+    return end != text && *end == '\0' && value >= 1 && value <= max;
+}
+
+nanoseconds cost_of(const request_rec* r, const Settings& settings) {
+    constexpr std::string_view name = "us=";
+    int cost_us = 0;
+    const bool asked = r->args != nullptr && std::string_view(r->args).starts_with(name) &&
+                       parse_number(r->args + name.size(), cost_ms_max * 1000, &cost_us);
+    return asked ? nanoseconds(std::chrono::microseconds(cost_us)) : settings.cost;
+}
+
 bool hold_a_token(const Settings& settings) {
     nanoseconds end{};
     bool booked = false;
@@ -151,7 +166,7 @@ int serve_page(request_rec* r) {
     }
     const Settings& settings = settings_of(r->server);
     if (settings.mode == Mode::burn) {
-        burn(settings.cost);
+        burn(cost_of(r, settings));
     } else if (settings.tokens_file == nullptr || !hold_a_token(settings)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, errno, r, "demo-page: cannot take a token from %s",
                       settings.tokens_file == nullptr ? "(no DemoTokens)" : settings.tokens_file);
@@ -174,13 +189,6 @@ void* create_settings(apr_pool_t* pool, server_rec*) {
 
 void* merge_settings(apr_pool_t*, void* whole_server, void*) {
     return whole_server;
-}
-
-bool parse_number(const char* text, int max, int* number) {
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    *number = static_cast<int>(value);
-    return end != text && *end == '\0' && value >= 1 && value <= max;
 }
 
 const char* set_name(cmd_parms* cmd, void*, const char* name) {
