@@ -4,7 +4,8 @@
 // is this page, in one of two ways:
 //   burn    the thread burns CPU time, counted by the clock of the thread itself.  A loop of so
 //           many iterations would cost less on a faster machine, and wall time would go by for
-//           free while the thread waits for its CPU quota; thread time does neither.
+//           free while the thread waits for its CPU quota; thread time does neither.  The query
+//           "us=2500" asks for a page of another cost, in microseconds.
 //   tokens  for machines where no CPU quota can be had: the page takes one of the server's k
 //           tokens and holds it while it sleeps, so that a server serves k pages at a time.
 //

@@ -11,6 +11,11 @@ namespace {
 
 constexpr double us_max = 4'000'000'000.0;
 
+// The mean forwarding cost is that of up to so many forwards; then each new one weighs as much as
+// one of so many.  Fewer would show a cost where there is none: times vary as much as they are
+// long.
+constexpr std::uint32_t cost_samples_memory = 256;
+
 // Wraps after 49 days: differences are taken modulo that.
 std::uint32_t ms_of(MonotonicTime now) {
     return static_cast<std::uint32_t>(now / 1'000'000);
@@ -54,7 +59,7 @@ void MeasuredForwardingCost::learn(Nanoseconds latency, Nanoseconds there, Monot
     }
     std::uint64_t before = mean_.load(std::memory_order_relaxed);
     Mean mean = std::bit_cast<Mean>(before);
-    mean.samples = std::min(mean.samples + 1, samples_memory);
+    mean.samples = std::min(mean.samples + 1, cost_samples_memory);
     const auto sample = static_cast<float>(us_in(latency - there));
     mean.us += (sample - mean.us) / static_cast<float>(mean.samples);
     mean_.compare_exchange_strong(before, std::bit_cast<std::uint64_t>(mean),

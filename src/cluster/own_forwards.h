@@ -68,9 +68,6 @@ public:
     Nanoseconds read(MonotonicTime now) const;
 
 private:
-    // A mean of up to so many forwards; then each new one weighs as much as one of so many.
-    static constexpr std::uint32_t samples_memory = 64;
-
     struct Mean {
         float us = 0;  // below zero too: single forwards take less than the mean, others more
         std::uint32_t samples = 0;

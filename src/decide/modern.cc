@@ -14,7 +14,7 @@ namespace backhand {
 namespace {
 
 constexpr double prefer_self_margin_default = 1;
-constexpr double gain_asked_for = 2;           // by what forwarding costs
+constexpr double gain_asked_for = 3;           // by what forwarding costs
 constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
 
 // A server of whose answers more than one in so many is a 5xx is no basis for a latency.
@@ -57,8 +57,8 @@ public:
 // Where it is known what requests like this one take, the work of forwarding counts, too: it falls
 // to the server that has more to do, and holds up all that is in progress there, as moving the
 // request relieves all of it.  With cost c, of a request's time, and n in progress here, moving
-// gains only if the head has c n less.  Twice that is asked for, because news are old and some of
-// the gain is gone on arrival (docs/policies.md compares one, two and four times).  So a request
+// gains only if the head has c n less.  Three times that is asked for, because news are old and
+// some of the gain is gone on arrival (docs/policies.md compares one to four times).  So a request
 // that takes no longer than to forward it never moves, and servers that are all full do not fill
 // each other further by forwarding.
 class PreferSelf final : public CandidacyFunction {

@@ -276,9 +276,9 @@ TEST(PreferSelf, KeepsARequestThatTakesNoLongerThanToForwardIt) {
 }
 
 TEST(PreferSelf, AsksForMoreTheMoreIsHeldUpByForwarding) {
-    // A tenth of the request's time, twice, for each of 13 and 14 requests.
-    EXPECT_TRUE(stays(2, milliseconds{4}, microseconds{400}));
-    EXPECT_FALSE(stays(3, milliseconds{4}, microseconds{400}));
+    // A tenth of the request's time, three times, for each of 15 and 16 requests.
+    EXPECT_TRUE(stays(4, milliseconds{4}, microseconds{400}));
+    EXPECT_FALSE(stays(5, milliseconds{4}, microseconds{400}));
 }
 
 TEST(PreferSelf, LetsGoOfALongOneForItsOwnMargin) {
