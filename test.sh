@@ -60,15 +60,6 @@ build() {
         { cat "build/configure-$1.log"; tail -n 50 "build/build-$1.log"; return 1; }
 }
 
-unit_tests() {
-    local results=(build/"$1"/unit_tests_{0..3}.xml)
-    rm -f "${results[@]}"
-    echo "==> unit tests, $1"
-    ctest --preset "$1" -j "$(nproc)" --quiet --output-log "build/unit-$1.log" ||
-        cat "build/unit-$1.log"
-    count_results "unit tests, $1" "${results[@]}"
-}
-
 # fuzz NAME SECONDS: from the inputs kept in the tree.
 fuzz() {
     local new log=build/$1_fuzz.log
@@ -81,40 +72,36 @@ fuzz() {
     return $status
 }
 
-# The fuzzers, one after the other: beside the unit tests, which wait a good deal.
 declare -A fuzzer_seconds=([datagram]=30 [challenge]=10 [response]=10)
+unit_results=(build/dev/unit_tests_{0..3}.xml)
 
-start_fuzzers() {
+# What looks for more than wrong answers: the sanitizers' build, its unit tests, the fuzzers.  Its
+# results are files.
+sanitized() {
     local name
+    rm -f "${unit_results[@]}" build/sanitized.built
+    : > build/fuzzers.log
+    build dev && build fuzz && touch build/sanitized.built || return
+    ctest --preset dev -j "$(nproc)" --quiet --output-log build/unit.log || cat build/unit.log
     for name in "${!fuzzer_seconds[@]}"; do
         fuzz "$name" "${fuzzer_seconds[$name]}" && echo passed || echo failed
-    done > build/fuzzers.log &
-    fuzzers=$!
-}
-
-end_fuzzers() {
-    wait "$fuzzers"
-    cat build/fuzzers.log
-    count fuzzers "$(grep -c '^passed$' build/fuzzers.log)" "$(grep -c '^failed$' build/fuzzers.log)"
-}
-
-built_meanwhile() {
-    wait "$meanwhile" || { cat build/meanwhile.log; return 1; }
+    done > build/fuzzers.log
 }
 
 mkdir -p build
 suite "release build" build release
+# The servers wait more than they compute: what else there is runs meanwhile, with what they leave.
+sanitized > build/sanitized.log 2>&1 &
+sanitized=$!
+renice -n 19 $sanitized > /dev/null
 pytest_suite "structure of the tree" tests/structure
 suite "trust gates of the simulator" build/release/sim_gates
-# The servers wait more than they compute: what is needed next is built meanwhile.
-(build dev && build fuzz) > build/meanwhile.log 2>&1 &
-meanwhile=$!
-renice -n 19 $meanwhile > /dev/null
 pytest_suite "whole servers" tests/server -n 4 --dist loadscope
-suite "build with sanitizers, and fuzzers" built_meanwhile
-start_fuzzers
-unit_tests dev
-end_fuzzers
+wait $sanitized || true
+cat build/sanitized.log
+suite "build with sanitizers, and fuzzers" test -e build/sanitized.built
+count_results "unit tests with sanitizers" "${unit_results[@]}"
+count fuzzers "$(grep -c '^passed$' build/fuzzers.log)" "$(grep -c '^failed$' build/fuzzers.log)"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -167,4 +167,45 @@ std::optional<std::uint64_t> CborReader::take_number(std::size_t size) {
     return value;
 }
 
+void CborWriter::natural(std::uint64_t number) {
+    head(Major::natural, number);
+}
+
+void CborWriter::text(std::string_view utf8) {
+    head(Major::text, utf8.size());
+    bytes_.insert(bytes_.end(), utf8.begin(), utf8.end());
+}
+
+void CborWriter::truth(bool value) {
+    head(Major::simple, value ? simple_true : simple_false);
+}
+
+void CborWriter::list(std::uint64_t items) {
+    head(Major::list, items);
+}
+
+void CborWriter::map(std::uint64_t pairs) {
+    head(Major::map, pairs);
+}
+
+// Numbers below 24 stand in the initial byte, others in the 1, 2, 4 or 8 that follow.
+void CborWriter::head(unsigned major, std::uint64_t number) {
+    const auto put = [this](std::uint64_t byte) {
+        bytes_.push_back(static_cast<std::uint8_t>(byte));
+    };
+    if (number < one_byte_follows) {
+        put(major << information_bits | number);
+        return;
+    }
+    unsigned size_log2 = 0;
+    while (size_log2 < 3 && number >> (8U << size_log2) != 0) {
+        ++size_log2;
+    }
+    put(major << information_bits | (one_byte_follows + size_log2));
+    for (unsigned shift = 8U << size_log2; shift != 0;) {
+        shift -= 8;
+        put(number >> shift);
+    }
+}
+
 }  // namespace backhand

@@ -1,7 +1,8 @@
-// Reading CBOR (RFC 8949), item by item, without copying and without allocating.
+// CBOR (RFC 8949), item by item: read without copying and without allocating, and written.
 //
-// Why not the library that writes it: it looks at every byte through three layers, 9 us for a
-// datagram of 600 bytes, of which a moderator reads a thousand a second; this takes a tenth.
+// Why not the library that makes our JSON: it looks at every byte through three layers, 9 us for a
+// datagram of 600 bytes, of which a moderator reads a thousand a second, and writes fifty out of a
+// tree of a hundred little allocations; this takes a tenth.
 //
 // Read is what a report needs: numbers, text, truth values, lists and maps, of definite length or
 // not.  Byte strings and simple values can be skipped; tags and strings in pieces are refused.
@@ -12,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace backhand {
 
@@ -57,6 +59,24 @@ private:
     bool skip_within(const CborItem& item, int depth_left);
 
     std::span<const std::uint8_t> bytes_;
+};
+
+// Appends items to `bytes`, numbers as short as they can be.  What list() and map() promise has to
+// follow.
+class CborWriter {
+public:
+    explicit CborWriter(std::vector<std::uint8_t>& bytes) : bytes_(bytes) {}
+
+    void natural(std::uint64_t number);
+    void text(std::string_view utf8);
+    void truth(bool value);
+    void list(std::uint64_t items);
+    void map(std::uint64_t pairs);
+
+private:
+    void head(unsigned major, std::uint64_t number);
+
+    std::vector<std::uint8_t>& bytes_;
 };
 
 }  // namespace backhand

@@ -5,16 +5,13 @@
 #include <cmath>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "announce/cbor.h"
+#include "base/utf8.h"
 #include "cluster/report_fields.h"
 
 namespace backhand {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::array<std::uint8_t, 4> magic = {'B', 'H', 'N', 'D'};
 constexpr std::size_t version_offset = 4;
@@ -45,31 +42,63 @@ bool is_showable(std::string_view text) {
 
 // ---- writing ----
 
-// A host name may be anything, CBOR text must be UTF-8: other bytes are replaced.
-Json text_json(std::string_view text) {
-    return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+std::uint64_t value_of(const ReportField& field, const LoadReport& load) {
+    return std::clamp(field.get(load), field.least, field.most);
 }
 
 // What is as if it were missing is left out.
-Json to_map(const ServerReport& report) {
+bool is_said(const ReportField& field, const LoadReport& load) {
     constexpr LoadReport missing;
+    return value_of(field, load) != field.get(missing);
+}
+
+// As many as there is room for, in full: a name takes its bytes and at most 3 for their number.
+std::span<const std::string> fitting(std::span<const std::string> services, std::size_t room) {
+    std::size_t count = 0;
+    while (count < services.size() && count < ServerReport::services_max &&
+           services[count].size() + 3 <= room) {
+        room -= services[count].size() + 3;
+        ++count;
+    }
+    return services.first(count);
+}
+
+void write_report(const ServerReport& report, std::span<const std::string> services,
+                  std::size_t bytes_max, std::vector<std::uint8_t>& out) {
+    constexpr std::size_t list_head_bytes = 3;
     const LoadReport& load = report.load;
-    Json map = {
-        {"name", text_json(report.name_view())},
-        {"contact", load.contact.to_string()},
-    };
+    const auto numbers =
+        std::count_if(report_fields.begin(), report_fields.end(),
+                      [&load](const ReportField& field) { return is_said(field, load); });
+    const auto flags =
+        std::count_if(report_flags.begin(), report_flags.end(),
+                      [&load](const ReportFlag& flag) { return load.has(flag.flag); });
+
+    CborWriter cbor{out};
+    cbor.map(3 + static_cast<std::uint64_t>(numbers + flags));
+    cbor.text("name");
+    cbor.text(as_utf8(report.name_view()));
+    cbor.text("contact");
+    cbor.text(load.contact.to_string());
     for (const ReportField& field : report_fields) {
-        const std::uint64_t value = std::clamp(field.get(load), field.least, field.most);
-        if (value != field.get(missing)) {
-            map[std::string{field.name}] = value;
+        if (is_said(field, load)) {
+            cbor.text(field.name);
+            cbor.natural(value_of(field, load));
         }
     }
     for (const ReportFlag& flag : report_flags) {
         if (load.has(flag.flag)) {
-            map[std::string{flag.name}] = true;
+            cbor.text(flag.name);
+            cbor.truth(true);
         }
     }
-    return map;
+    cbor.text("services");
+    const std::size_t used = out.size() + list_head_bytes;
+    const auto sites = fitting(services, bytes_max - std::min(bytes_max, used));
+    cbor.list(sites.size());
+    for (const std::string& site : sites) {
+        cbor.text(site);
+    }
 }
 
 // ---- reading ----
@@ -83,21 +112,19 @@ struct KnownKey {
     std::size_t index = 0;  // in report_fields or report_flags
 };
 
-// In the order of the alphabet, which is also the order that the library writes them in.
+// In the order that we write them in.
 constexpr auto known_keys = [] {
     std::array<KnownKey, 3 + report_fields.size() + report_flags.size()> keys{};
     std::size_t count = 0;
     keys[count++] = {"name", KnownKey::Kind::name};
     keys[count++] = {"contact", KnownKey::Kind::contact};
-    keys[count++] = {"services", KnownKey::Kind::services};
     for (std::size_t index = 0; index < report_fields.size(); ++index) {
         keys[count++] = {report_fields[index].name, KnownKey::Kind::number, index};
     }
     for (std::size_t index = 0; index < report_flags.size(); ++index) {
         keys[count++] = {report_flags[index].name, KnownKey::Kind::flag, index};
     }
-    std::sort(keys.begin(), keys.end(),
-              [](const KnownKey& left, const KnownKey& right) { return left.text < right.text; });
+    keys[count++] = {"services", KnownKey::Kind::services};
     return keys;
 }();
 
@@ -130,19 +157,16 @@ public:
     }
 
 private:
-    // Keys nearly always come in the alphabet's order: the next is looked at first.
+    // Keys nearly always come in our order: those after the last one are looked at first.
     KnownKey find(std::string_view text) {
-        if (next_ < known_keys.size() && known_keys[next_].text == text) {
-            return known_keys[next_++];
+        for (std::size_t tried = 0; tried < known_keys.size(); ++tried) {
+            const KnownKey& key = known_keys[next_];
+            next_ = next_ + 1 < known_keys.size() ? next_ + 1 : 0;
+            if (key.text == text) {
+                return key;
+            }
         }
-        const auto* const found = std::lower_bound(
-            known_keys.begin(), known_keys.end(), text,
-            [](const KnownKey& key, std::string_view wanted) { return key.text < wanted; });
-        if (found == known_keys.end() || found->text != text) {
-            return {};
-        }
-        next_ = static_cast<std::size_t>(found - known_keys.begin()) + 1;
-        return *found;
+        return {};
     }
 
     bool read_value(const KnownKey& key) {
@@ -339,27 +363,16 @@ std::optional<Counter> read_report(std::span<const std::uint8_t> datagram, Serve
 std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
                                           std::span<const std::string> services,
                                           const KeyRing* keys) {
-    std::vector<std::uint8_t> datagram(magic.begin(), magic.end());
+    std::vector<std::uint8_t> datagram;
+    datagram.reserve(datagram_bytes_max);
+    datagram.assign(magic.begin(), magic.end());
     datagram.push_back(datagram_format_version);
     datagram.push_back(keys == nullptr ? std::uint8_t{0} : keys->signing_id());
     datagram.insert(datagram.end(), 2, 0);
     put_big_endian(datagram, report.load.boot_id);
     put_big_endian(datagram, report.load.measurement);
 
-    Json map = to_map(report);
-    // What a site name adds: its bytes and at most 3 of length.  16 for the array's own header and
-    // key.
-    const std::size_t used = datagram_header_bytes + Json::to_cbor(map).size() + 16 + tag_bytes;
-    std::size_t room = datagram_bytes_max - used;
-    Json& sites = map["services"] = Json::array();
-    for (const std::string& site : services) {
-        if (sites.size() == ServerReport::services_max || site.size() + 3 > room) {
-            break;
-        }
-        sites.push_back(site);
-        room -= site.size() + 3;
-    }
-    Json::to_cbor(map, datagram);
+    write_report(report, services, datagram_bytes_max - tag_bytes, datagram);
     if (keys != nullptr) {
         const Tag tag = keys->sign(KeyPurpose::announcement, datagram);
         datagram.insert(datagram.end(), tag.begin(), tag.end());

@@ -14,6 +14,7 @@
 #include "httpd/config.h"
 #include "httpd/forwarding.h"
 #include "httpd/guard.h"
+#include "httpd/identity.h"
 #include "httpd/instance.h"
 #include "httpd/report_handler.h"
 #include "httpd/request_facts.h"
@@ -348,6 +349,9 @@ const char* reason_to_stay(request_rec* r) {
 int handle_request(request_rec* r) noexcept {
     if (may_be_report(r)) {
         return handle_guarded(r);
+    }
+    if (r->prev != nullptr) [[unlikely]] {
+        restore_environment(r);
     }
     const DirectoryConfig& config = directory_config(r);
     if (config.chain == nullptr) {

@@ -340,6 +340,9 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
     // A request that cannot be repeated gains nothing from a response that is held back.
     ResponseRelay response{r_, !(may_repeat_ && body_.complete()),
                            state_.instance->response_filters};
+    if (head_.expect_continue) {
+        response.ask_first();
+    }
     if (!head_.upgrade.empty()) {
         response.expect_upgrade();
     }

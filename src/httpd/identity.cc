@@ -239,12 +239,10 @@ int restore_client(request_rec* r, RequestState& state, const char* proxied) noe
     return guard([&] { return take_from_peer(r, state, proxied); }, HTTP_INTERNAL_SERVER_ERROR);
 }
 
-int restore_environment(request_rec* r) noexcept {
-    const RequestState* const state = r->prev != nullptr ? state_of(r) : nullptr;
-    if (state != nullptr && state->proxied) {
+void restore_environment(request_rec* r) noexcept {
+    if (const RequestState* const state = state_of(r); state != nullptr && state->proxied) {
         tell_applications(r, *state);
     }
-    return DECLINED;
 }
 
 const char* restored_scheme(const request_rec* r) {

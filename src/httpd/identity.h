@@ -26,9 +26,9 @@ inline ConnectionState* connection_state_of(const conn_rec* connection) {
 // A request whose Backhand-Proxied is this has come in: in post_read_request, before all others.
 int restore_client(request_rec* r, RequestState& state, const char* proxied) noexcept;
 
-// Hook fixups: an internal redirect (of mod_rewrite in .htaccess, say) begins with an environment
-// of its own.
-int restore_environment(request_rec* r) noexcept;
+// Tells applications what restore_client() has found.  Once more for what an internal redirect (of
+// mod_rewrite in .htaccess, say) leads to: it begins with an environment of its own.
+void restore_environment(request_rec* r) noexcept;
 
 // Hooks http_scheme and default_port: those of the client's connection.
 const char* restored_scheme(const request_rec* r);

@@ -38,7 +38,6 @@ void register_request_hooks() {
 
     // ---- What applications ask about the client's connection ----
 
-    ap_hook_fixups(&restore_environment, nullptr, nullptr, APR_HOOK_FIRST);
     ap_hook_http_scheme(&restored_scheme, nullptr, nullptr, APR_HOOK_FIRST);
     ap_hook_default_port(&restored_port, nullptr, nullptr, APR_HOOK_FIRST);
     ap_hook_ssl_conn_is_ssl(&restored_is_ssl, nullptr, nullptr, APR_HOOK_FIRST);

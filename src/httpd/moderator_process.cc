@@ -58,6 +58,9 @@ WorkerCounts count_workers() {
     const global_score& limits = *ap_scoreboard_image->global;
     for (int process = 0; process < limits.server_limit; ++process) {
         const process_score& score = *ap_get_scoreboard_process(process);
+        if (score.pid == 0) {
+            continue;  // nobody's: its threads need not be looked at
+        }
         const bool serves_new =
             score.quiescing == 0 && score.generation == limits.running_generation;
         for (int thread = 0; thread < limits.thread_limit; ++thread) {

@@ -95,10 +95,6 @@ apr_status_t news_filter(ap_filter_t* filter, apr_bucket_brigade* brigade) noexc
 
 }  // namespace
 
-bool RequestState::is_sent_back_as_busy() const {
-    return declined != nullptr && declined == declined::busy;
-}
-
 void RequestState::count_as(Counted what) {
     const ChildTally tally = instance->child->tally;
     const Counted before = std::exchange(counted, what);

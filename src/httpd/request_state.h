@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/stopwatch.h"
+#include "forward/request_head.h"
 #include "httpd/apache.h"
 #include "httpd/config.h"
 
@@ -43,7 +44,7 @@ struct RequestState {
     const apr_table_t* received_fields = nullptr;
 
     // Nothing has run for it, and it is no request of this server's: nobody logs it.
-    bool is_sent_back_as_busy() const;
+    bool is_sent_back_as_busy() const { return declined != nullptr && declined == declined::busy; }
 
     // Changes what the request counts as.
     void count_as(Counted what);

@@ -165,7 +165,9 @@ Status ResponseRelay::take_head(const ResponseHead& head, std::string_view text)
     // Host with the sites on the peer's own port).  Without news the peer's module has not spoken.
     const bool refused_unseen =
         !commit_early_ && head.status == HTTP_BAD_REQUEST && !head.find(load_field).has_value();
-    declined_for_ = refused_unseen ? "" : nullptr;
+    const bool cannot_be_asked =
+        asked_first_ && !continue_seen_ && head.status == HTTP_EXPECTATION_FAILED;
+    declined_for_ = refused_unseen || cannot_be_asked ? "" : nullptr;
     body_bytes_left_ = framing_.length_bytes;
     status_ = head.status;
     take_fields(head, HeadStrings{r_->pool, text});

@@ -55,6 +55,10 @@ public:
     // It does so because it is busy; the rest of what it says is true.  REQUIRES: is_declined().
     bool is_busy() const { return declined_for_ == declined::busy; }
 
+    // The peer is asked before it gets the body.  417 then means that it does not know how to be
+    // asked, and has done nothing (RFC 9110 section 15.5.18).
+    void ask_first() { asked_first_ = true; }
+
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
 
@@ -105,6 +109,7 @@ private:
     Stage stage_ = Stage::nothing;
     bool continue_seen_ = false;
     bool any_bytes_received_ = false;
+    bool asked_first_ = false;
     bool upgrade_expected_ = false;
     bool upgraded_ = false;
     bool committed_ = false;

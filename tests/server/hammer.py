@@ -24,7 +24,7 @@ class Hammer(Background):
     `expected` maps targets to bodies; None stands for any body.
     """
 
-    def __init__(self, servers, expected, threads=6, pause_s=0.002):
+    def __init__(self, servers, expected, threads=6, pause_s=0.01):
         super().__init__(threads)
         self.failures = []
         self._turns = itertools.cycle([(server, target) for server in servers for target in expected])

@@ -55,10 +55,15 @@ running = []
 
 
 def free_ports(count):
-    """Ports below the ephemeral range that are free, TCP and UDP, on every loopback address."""
+    """Ports below the ephemeral range that are free, TCP and UDP, on every loopback address.
+
+    Those of pytest's parallel processes differ: a port stays free between one server's end and the next one's start.
+    """
+    processes_max = 8
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % processes_max
     found = []
     while len(found) < count:
-        port = random.SystemRandom().randrange(20000, 32000)
+        port = random.SystemRandom().randrange(20000 + process, 32000, processes_max)
         if port not in found and _is_free(port, socket.SOCK_STREAM) and _is_free(port, socket.SOCK_DGRAM):
             found.append(port)
     return found
@@ -139,6 +144,7 @@ class Server:
         self.site_lines = ""
         self.tail_lines = ""
         self.key_files = []
+        self.environment = {}
         self._process = None
         for name in ("run", "state"):
             (self.folder / name).mkdir(parents=True)
@@ -226,7 +232,7 @@ Include {HERE}/conf/site.conf
                 [*_own_host_name(self.number), HTTPD, "-f", self.configuration_file, "-DFOREGROUND"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 preexec_fn=_die_with_the_tests,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"})
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", **self.environment})
 
     def answers(self):
         """Whether it serves by now; an error when it has ended instead."""

@@ -84,11 +84,17 @@ def decline(exchange):
     exchange.hold()
 
 
+def answer_unless_asked_first(exchange):
+    exchange.send(response("417 Expectation Failed", b"no", "Connection: close") if exchange.field("Expect") else WELL)
+    exchange.hold()
+
+
 RECORDED = Recorder()
 BEHAVIOURS = {
     "takes": RECORDED,
     "hints": agree_after_hints,
     "answers-before": answer_before_the_body,
+    "knows-no-expectation": answer_unless_asked_first,
     "answers-and-stays": answer_and_stay,
     "answers-early": after_some(answer_and_listen),
     "answers-and-closes": after_some(answer_and_close),
@@ -245,6 +251,17 @@ def test_a_connection_on_which_the_peer_may_still_expect_a_body_is_never_used_ag
         assert outcome(server, "/peer/any", "GET") == PASSED_ON
 
     assert_connections_end(peers, target)
+
+
+@framed_either_way
+def test_a_peer_that_cannot_be_asked_first_has_done_nothing(forwarder, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/knows-no-expectation?{in_chunks}"
+    counted = Counted(server)
+
+    assert result_of(server, target, "POST", in_chunks) == HERE
+    assert asked(peers, target) == [1, 1]
+    counted.wait_for({"forward_declined": 2, "forward_tried_again": 1, "served_here_after_failure": 1})
 
 
 def test_a_peer_that_declines_with_part_of_the_body_cannot_be_replaced(forwarder):

@@ -103,7 +103,7 @@ protected:
 
     // The next datagram and who sent it: "hello from 127.0.1.1"; of "the end" without.
     static std::string next(const UniqueFd& socket) {
-        constexpr int patience_ms = 5'000;
+        constexpr int patience_ms = 30'000;
         pollfd descriptor{.fd = socket.get(), .events = POLLIN, .revents = 0};
         if (::poll(&descriptor, 1, patience_ms) != 1) {
             return "nothing";
