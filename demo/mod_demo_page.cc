@@ -4,7 +4,8 @@
 // is this page, in one of two ways:
 //   burn    the thread burns CPU time, counted by the clock of the thread itself.  A loop of so
 //           many iterations would cost less on a faster machine, and wall time would go by for
-//           free while the thread waits for its CPU quota; thread time does neither.
+//           free while the thread waits for its CPU quota; thread time does neither.  The query
+//           "us=2500" asks for a page of another cost, in microseconds.
 //   tokens  for machines where no CPU quota can be had: the page takes one of the server's k
 //           tokens and holds it while it sleeps, so that a server serves k pages at a time.
 //
@@ -124,6 +125,21 @@ private:
     int fd_;
 };
 
+bool parse_number(const char* text, int max, int* number) {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    *number = static_cast<int>(value);
+    return end != text && *end == '\0' && value >= 1 && value <= max;
+}
+
+nanoseconds cost_of(const request_rec* r, const Settings& settings) {
+    constexpr std::string_view name = "us=";
+    int cost_us = 0;
+    const bool asked = r->args != nullptr && std::string_view(r->args).starts_with(name) &&
+                       parse_number(r->args + name.size(), cost_ms_max * 1000, &cost_us);
+    return asked ? nanoseconds(std::chrono::microseconds(cost_us)) : settings.cost;
+}
+
 bool hold_a_token(const Settings& settings) {
     nanoseconds end{};
     bool booked = false;
@@ -151,7 +167,7 @@ int serve_page(request_rec* r) {
     }
     const Settings& settings = settings_of(r->server);
     if (settings.mode == Mode::burn) {
-        burn(settings.cost);
+        burn(cost_of(r, settings));
     } else if (settings.tokens_file == nullptr || !hold_a_token(settings)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, errno, r, "demo-page: cannot take a token from %s",
                       settings.tokens_file == nullptr ? "(no DemoTokens)" : settings.tokens_file);
@@ -174,13 +190,6 @@ void* create_settings(apr_pool_t* pool, server_rec*) {
 
 void* merge_settings(apr_pool_t*, void* whole_server, void*) {
     return whole_server;
-}
-
-bool parse_number(const char* text, int max, int* number) {
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    *number = static_cast<int>(value);
-    return end != text && *end == '\0' && value >= 1 && value <= max;
 }
 
 const char* set_name(cmd_parms* cmd, void*, const char* name) {

@@ -37,6 +37,9 @@ public:
     // Of fewer samples no mean is given.
     static constexpr std::uint32_t samples_min = 4;
 
+    // Of the requests to a location one in so many is learnt from, which costs the others nothing.
+    static constexpr std::uint32_t learn_one_of = 32;
+
     // The mean is that of all samples up to so many; then each new one weighs as much as one of so
     // many.
     static constexpr std::uint32_t samples_memory = 8;

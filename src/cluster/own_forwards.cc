@@ -1,6 +1,7 @@
 #include "cluster/own_forwards.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -9,7 +10,11 @@ namespace backhand {
 namespace {
 
 constexpr double us_max = 4'000'000'000.0;
-constexpr double mean_weight = 1.0 / 16;
+
+// The mean forwarding cost is that of up to so many forwards; then each new one weighs as much as
+// one of so many.  Fewer would show a cost where there is none: times vary as much as they are
+// long.
+constexpr std::uint32_t cost_samples_memory = 256;
 
 // Wraps after 49 days: differences are taken modulo that.
 std::uint32_t ms_of(MonotonicTime now) {
@@ -43,16 +48,36 @@ void FadingTime::add_peak(Nanoseconds sample, MonotonicTime now) {
     replace(word, counts_at_once ? us : us + (before.us - us) * left, now);
 }
 
-void FadingTime::add_mean(Nanoseconds sample, MonotonicTime now) {
-    const std::uint64_t word = word_.load(std::memory_order_relaxed);
-    const Reading before = read(now);
-    const double us = us_in(sample);
-    replace(word, before.us == 0 ? us : before.us + (us - before.us) * mean_weight, now);
-}
-
 void FadingTime::replace(std::uint64_t word, double us, MonotonicTime now) {
     const auto whole = static_cast<std::uint64_t>(std::clamp(us, 1.0, us_max));
     word_.compare_exchange_strong(word, whole << 32U | ms_of(now), std::memory_order_relaxed);
+}
+
+void MeasuredForwardingCost::learn(Nanoseconds latency, Nanoseconds there, MonotonicTime now) {
+    if (there <= Nanoseconds{0}) {
+        return;
+    }
+    std::uint64_t before = mean_.load(std::memory_order_relaxed);
+    Mean mean = std::bit_cast<Mean>(before);
+    mean.samples = std::min(mean.samples + 1, cost_samples_memory);
+    const auto sample = static_cast<float>(us_in(latency - there));
+    mean.us += (sample - mean.us) / static_cast<float>(mean.samples);
+    mean_.compare_exchange_strong(before, std::bit_cast<std::uint64_t>(mean),
+                                  std::memory_order_relaxed);
+    learnt_at_.store(now, std::memory_order_relaxed);
+}
+
+Nanoseconds MeasuredForwardingCost::read(MonotonicTime now) const {
+    const auto mean = std::bit_cast<Mean>(mean_.load(std::memory_order_relaxed));
+    if (mean.us <= 0) {
+        return Nanoseconds{0};
+    }
+    const Nanoseconds age = elapsed(learnt_at_.load(std::memory_order_relaxed), now);
+    const auto age_ms =
+        std::chrono::duration_cast<std::chrono::duration<std::uint32_t, std::milli>>(
+            std::min<Nanoseconds>(age, std::chrono::hours{1}));
+    return Nanoseconds{
+        static_cast<std::int64_t>(1000.0 * double{mean.us} * share_left(age_ms.count()))};
 }
 
 bool HealthRecord::failed() {

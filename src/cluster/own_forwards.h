@@ -43,9 +43,6 @@ public:
     // as in Twitter's Finagle).
     void add_peak(Nanoseconds sample, MonotonicTime now);
 
-    // Every sample moves it by a sixteenth of the difference.
-    void add_mean(Nanoseconds sample, MonotonicTime now);
-
     void forget() { word_.store(0, std::memory_order_relaxed); }
 
 private:
@@ -59,6 +56,28 @@ private:
 
 // The share of a sample that is left when it is so old: from 1 down to 0.
 double share_left(std::uint32_t age_ms);
+
+// What forwarding adds to a request's time: how much longer this host's own forwards took than
+// their servers say that forwarded requests take them.  Valid when zeroed.
+class MeasuredForwardingCost {
+public:
+    // A forward took so long; `there` is what its server announces, zero while that is not known.
+    void learn(Nanoseconds latency, Nanoseconds there, MonotonicTime now);
+
+    // Fades to zero when nothing is forwarded.
+    Nanoseconds read(MonotonicTime now) const;
+
+private:
+    struct Mean {
+        float us = 0;  // below zero too: single forwards take less than the mean, others more
+        std::uint32_t samples = 0;
+    };
+
+    // A Mean.  One attempt to replace it: of two forwards that end at the same moment one may go
+    // unheard.
+    std::atomic<std::uint64_t> mean_{0};
+    std::atomic<MonotonicTime> learnt_at_{0};
+};
 
 // Consecutive failures and the ejections that follow from them.  Plain data in shared memory, valid
 // when zeroed; any process may change it at any time, and a lost race costs a count, no more.

@@ -183,7 +183,7 @@ struct ClusterTable::Header {
     std::atomic<std::uint64_t> child_stopped_at;
     std::atomic<std::uint64_t> boot_id;
     std::atomic<std::uint64_t> first_heard_at;  // of any peer; 0: of none yet
-    FadingTime forwarding_cost;
+    MeasuredForwardingCost forwarding_cost;
     std::atomic<std::uint64_t> oldest_recent_measurement;
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
@@ -700,18 +700,14 @@ void ClusterTable::learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds l
     LoadReport load;
     const bool whole = report.read_whole(
         [&](const auto& reader) { reader.template copy_first<sizeof load>(&load); });
-    if (whole && load.latency_proxied_us != 0) {
-        const Nanoseconds there = std::chrono::microseconds{load.latency_proxied_us};
-        header_->forwarding_cost.add_mean(std::max(latency - there, Nanoseconds{0}), now);
+    if (whole) {
+        header_->forwarding_cost.learn(latency, std::chrono::microseconds{load.latency_proxied_us},
+                                       now);
     }
 }
 
 Nanoseconds ClusterTable::forwarding_cost(MonotonicTime now) const {
-    const FadingTime::Reading cost = header_->forwarding_cost.read(now);
-    if (cost.us == 0) {
-        return Nanoseconds{0};
-    }
-    return Nanoseconds{static_cast<std::int64_t>(1000.0 * cost.us * share_left(cost.age_ms))};
+    return header_->forwarding_cost.read(now);
 }
 
 std::uint32_t ClusterTable::failed_attempts_in_a_row(std::uint32_t slot_index) const {

@@ -17,6 +17,7 @@ namespace backhand {
 namespace {
 
 constexpr double prefer_self_margin_default = 1;
+constexpr double gain_asked_for = 3;           // by what forwarding costs
 constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
 
 // A server of whose answers more than one in so many is a 5xx is no basis for a latency.
@@ -54,14 +55,21 @@ public:
 };
 
 // Moving a request costs both servers work, and time.  It pays only if the head of the set has at
-// least `margin` requests less to do than this server; and where it is known what requests like
-// this one take, only if so many of them take as long as forwarding one adds.
+// least `margin` requests less to do than this server.
+//
+// Where it is known what requests like this one take, the work of forwarding counts, too: it falls
+// to the server that has more to do, and holds up all that is in progress there, as moving the
+// request relieves all of it.  With cost c, of a request's time, and n in progress here, moving
+// gains only if the head has c n less.  Three times that is asked for, because news are old and
+// some of the gain is gone on arrival (docs/policies.md compares one to four times).  So a request
+// that takes no longer than to forward it never moves, and servers that are all full do not fill
+// each other further by forwarding.
 class PreferSelf final : public CandidacyFunction {
 public:
     explicit PreferSelf(double margin) : margin_(margin) {}
 
     void apply(CandidacySet& set, const DecisionContext& context) const override {
-        if (set.empty() || set[0].expected_serving() + margin(context) > set.self().serving) {
+        if (set.empty() || set[0].expected_serving() + margin(set, context) > set.self().serving) {
             set.put_self_first();
         }
     }
@@ -78,12 +86,12 @@ public:
         std::array<char, 160> text{};
         std::snprintf(text.data(), text.size(),
                       "this server has %u in progress; a peer must have at least %.2f less",
-                      set.self().serving, margin(context));
+                      set.self().serving, margin(set, context));
         return text.data();
     }
 
 private:
-    double margin(const DecisionContext& context) const {
+    double margin(const CandidacySet& set, const DecisionContext& context) const {
         if (context.forwarding_cost <= Nanoseconds{0}) {
             return margin_;
         }
@@ -91,8 +99,9 @@ private:
         if (!one_takes || *one_takes <= Nanoseconds{0}) {
             return margin_;
         }
-        return std::max(margin_, static_cast<double>(context.forwarding_cost.count()) /
-                                     static_cast<double>(one_takes->count()));
+        const double cost = static_cast<double>(context.forwarding_cost.count()) /
+                            static_cast<double>(one_takes->count());
+        return std::max(margin_, gain_asked_for * cost * (1 + set.self().serving));
     }
 
     double margin_;

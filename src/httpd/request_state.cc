@@ -16,10 +16,9 @@ namespace backhand::httpd {
 
 namespace {
 
-// Of the requests to a location one in 32 is learnt from, which costs the others nothing.  The
-// clock's lower digits choose: they know nothing of how long a request will take.
+// The clock's lower digits choose the requests that a location's time is learnt from: they know
+// nothing of how long a request will take.
 constexpr std::uint32_t learn_every = 64;  // nanoseconds
-constexpr std::uint32_t learn_one_of = 32;
 
 constexpr const char* end_filter_name = "BACKHAND_END";
 constexpr const char* news_filter_name = "BACKHAND_NEWS";
@@ -138,7 +137,7 @@ void RequestState::count_as(Counted what) {
         cell.proxied_ns.fetch_add(nanoseconds_in(took), std::memory_order_relaxed);
     }
     instance->table.latency().add(in_flight_at_arrival, took);
-    if (watch.started_ns() / learn_every % learn_one_of == 0) {
+    if (watch.started_ns() / learn_every % LocationTimes::learn_one_of == 0) {
         learn_location(r, instance->table.locations(), took);
     }
 }

@@ -160,6 +160,7 @@ void LazyKnowledge::announced(std::uint32_t sender, const LoadReport& load, Mono
 void LazyKnowledge::forgets(std::uint32_t server, MonotonicTime now) {
     Known& known = known_[server];
     known.overlay.clear();
+    records_[server] = std::make_unique<OwnRecords>();
     known.since = now;
     known.has_own = false;
 }
@@ -252,8 +253,12 @@ void LazyKnowledge::forward_failed(std::uint32_t viewer, std::uint32_t peer, Mon
 }
 
 void LazyKnowledge::forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
-                                     MonotonicTime now) {
+                                     Nanoseconds latency, MonotonicTime now) {
     Observed& observed = observed_at(viewer, peer, now);
+    if (const Heard announced = heard(viewer, peer, now); announced.load != nullptr) {
+        records_[viewer]->forwarding_cost.learn(
+            latency, std::chrono::microseconds{announced.load->latency_proxied_us}, now);
+    }
     if (news != nullptr && observed.boot_id == news->boot_id) {
         const FreshLoad fresh =
             FreshLoad::of(news->boot_id, news->measurement, news->serving, news->workers_idle);

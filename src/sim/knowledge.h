@@ -81,10 +81,12 @@ public:
     virtual void forward_ended(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
     virtual void forward_failed(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) = 0;
 
-    // The peer has answered, with news of its load or without (nullptr): refresh(),
-    // forward_succeeded() and forward_ended() of the table.
+    // The peer has answered, with news of its load or without (nullptr): refresh() and both
+    // forward_ended() of the table.
     virtual void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
-                                  MonotonicTime now) = 0;
+                                  Nanoseconds latency, MonotonicTime now) = 0;
+
+    virtual Nanoseconds forwarding_cost(std::uint32_t viewer, MonotonicTime now) const = 0;
 };
 
 // What each server keeps of itself that decisions may ask for.
@@ -92,6 +94,7 @@ struct OwnRecords {
     Counters counters;
     LatencyByLoad latency;
     LocationTimes locations;
+    MeasuredForwardingCost forwarding_cost;
 };
 
 // The overlay: what a viewer has seen itself of one peer.
@@ -151,7 +154,11 @@ public:
     void forward_ended(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
     void forward_failed(std::uint32_t viewer, std::uint32_t peer, MonotonicTime now) override;
     void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
-                          MonotonicTime now) override;
+                          Nanoseconds latency, MonotonicTime now) override;
+
+    Nanoseconds forwarding_cost(std::uint32_t viewer, MonotonicTime now) const override {
+        return records_[viewer]->forwarding_cost.read(now);
+    }
 
 private:
     struct Announcement {

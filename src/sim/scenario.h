@@ -20,6 +20,9 @@ struct ServerGroup {
     std::uint32_t count = 1;
     double cpus = 1;
     double speed = 1;  // of one CPU
+    // Above 0, `cpus` is a quota, as a container's: in each period so much CPU time at full speed,
+    // and none from when that is used up until the next period.
+    double quota_period_ns = 0;
     std::uint32_t workers = 256;
     // How the requests that have a worker share the CPUs: equally, or one after the other.
     enum class Discipline : std::uint8_t { sharing, fifo } discipline = Discipline::sharing;
@@ -93,7 +96,7 @@ struct Announcing {
 
 // What a forwarded request costs on top of its work, in CPU time at speed 1.
 struct ForwardingCost {
-    double forwarder_ns = 100e3;
+    double forwarder_ns = 200e3;
     double peer_ns = 20e3;
     double connect_timeout_ns = 2e9;
     double response_timeout_ns = 60e9;

@@ -397,6 +397,7 @@ ServerGroup read_servers(Section& section) {
     group.count = static_cast<std::uint32_t>(section.count("count", 1, 1, servers_max));
     group.cpus = section.number("cpus", group.cpus, {0.01, 10'000});
     group.speed = section.number("speed", group.speed, {0.001, 1000});
+    group.quota_period_ns = section.duration("quota_period", group.quota_period_ns);
     group.workers =
         static_cast<std::uint32_t>(section.count("workers", group.workers, 1, 1'000'000'000));
     using enum ServerGroup::Discipline;

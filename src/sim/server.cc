@@ -11,9 +11,13 @@ constexpr auto later = [](const auto& left, const auto& right) { return left.due
 
 }  // namespace
 
-Processor::Processor(const ServerGroup& group)
-    : cpus_(group.cpus),
+Processor::Processor(const ServerGroup& group, double phase)
+    : cpus_(group.quota_period_ns > 0 ? std::ceil(group.cpus) : group.cpus),
       speed_(group.speed),
+      quota_period_(static_cast<MonotonicTime>(group.quota_period_ns)),
+      quota_(group.cpus * group.quota_period_ns),
+      quota_left_(quota_),
+      period_ends_(static_cast<MonotonicTime>(phase * group.quota_period_ns)),
       at_a_time_(group.discipline == ServerGroup::Discipline::fifo
                      ? static_cast<std::size_t>(std::ceil(group.cpus))
                      : ~std::size_t{0}) {}
@@ -29,11 +33,18 @@ void Processor::add(std::uint32_t piece, double work, MonotonicTime now) {
 }
 
 MonotonicTime Processor::next_at() const {
-    if (active_.empty() || rate_ <= 0) {
+    if (active_.empty() || available_ <= 0) {
         return never;
     }
-    const double left = std::max(0.0, active_.front().due - attained_) / rate_;
-    return advanced_to_ + static_cast<MonotonicTime>(std::ceil(left));
+    MonotonicTime next = has_quota() ? period_ends_ : never;
+    if (rate_ > 0) {
+        double left = std::max(0.0, active_.front().due - attained_) / rate_;
+        if (has_quota()) {
+            left = std::min(left, quota_left_ / using_);
+        }
+        next = std::min(next, advanced_to_ + static_cast<MonotonicTime>(std::ceil(left)));
+    }
+    return next;
 }
 
 void Processor::set_available(double available, MonotonicTime now) {
@@ -55,6 +66,22 @@ void Processor::advance(MonotonicTime now) {
     attained_ += rate_ * passed;
     busy_ += using_ * passed;
     advanced_to_ = now;
+    if (has_quota()) {
+        spend_quota(passed);
+    }
+}
+
+void Processor::spend_quota(double passed) {
+    constexpr double least = 0.5;  // nanoseconds: the timer's rounding
+    quota_left_ -= using_ * passed;
+    if (quota_left_ < least) {
+        quota_left_ = 0;
+    }
+    if (advanced_to_ >= period_ends_) {
+        period_ends_ += ((advanced_to_ - period_ends_) / quota_period_ + 1) * quota_period_;
+        quota_left_ = quota_;
+    }
+    set_rate();
 }
 
 void Processor::let_in() {
@@ -82,7 +109,7 @@ void Processor::set_rate() {
     const auto pieces = static_cast<double>(active_.size());
     using_ = std::min(pieces, cpus_ * available_);
     rate_ = pieces == 0 ? 0 : speed_ * using_ / pieces;
-    if (available_ <= 0) {
+    if (available_ <= 0 || (has_quota() && quota_left_ <= 0)) {
         rate_ = using_ = 0;
     }
 }

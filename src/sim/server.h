@@ -21,7 +21,8 @@ namespace backhand::sim {
 // or goes.  First in, first out is the same with no more pieces at a time than there are CPUs.
 class Processor {
 public:
-    explicit Processor(const ServerGroup& group);
+    // `phase`: where in its period a quota's first period begins, from 0 to 1.
+    explicit Processor(const ServerGroup& group, double phase = 0);
 
     // Every call advances to `now`, which never falls.
     void add(std::uint32_t piece, double work, MonotonicTime now);
@@ -29,9 +30,10 @@ public:
     // Hands the pieces that are done by now to done(piece).
     template <class Done>
     void finish(MonotonicTime now, Done done) {
+        // The timer has been rounded up to a whole nanosecond; a piece that is due is done.
+        const double rounding = rate_;
         advance(now);
-        // The timer has been rounded up to a whole nanosecond; at least one piece is done.
-        const double reached = attained_ + rate_;
+        const double reached = attained_ + rounding;
         while (!active_.empty() && active_.front().due <= reached) {
             const std::uint32_t piece = take_first();
             let_in();
@@ -42,7 +44,8 @@ public:
         }
     }
 
-    // When the next piece will be done if nothing changes; `never` without one.
+    // When finish() has to be called if nothing changes: the next piece will be done, or the quota
+    // used up or renewed.  `never` without a piece.
     MonotonicTime next_at() const;
 
     // The share of the CPUs that is there: 1 less what antagonists take, 0 of a server that hangs.
@@ -67,13 +70,20 @@ private:
     };
 
     void advance(MonotonicTime now);
+    void spend_quota(double passed);
     void let_in();
     void push(std::uint32_t piece, double work);
     std::uint32_t take_first();
     void set_rate();
 
-    double cpus_;
+    bool has_quota() const { return quota_period_ != 0; }
+
+    double cpus_;  // that run at once
     double speed_;
+    MonotonicTime quota_period_;
+    double quota_;       // CPU time in each period
+    double quota_left_;  // in this one
+    MonotonicTime period_ends_ = 0;
     std::size_t at_a_time_;
     double available_ = 1;
     double rate_ = 0;      // of each active piece: nanoseconds of work per nanosecond
@@ -86,7 +96,9 @@ private:
 };
 
 struct Server {
-    explicit Server(const ServerGroup& its_group) : group(its_group), processor(its_group) {}
+    Server(const ServerGroup& its_group, double phase)
+        : group(its_group),
+          processor(its_group, phase) {}
 
     ServerGroup group;
     Processor processor;

@@ -47,6 +47,7 @@ enum class Stage : std::uint8_t {
 struct Request {
     MonotonicTime arrived_at = 0;
     MonotonicTime began_at = 0;  // at the server that serves it
+    MonotonicTime sent_at = 0;   // to the peer: chosen, at least
     double work = 0;
     double hold = 0;
     std::uint64_t number = 0;      // in the order of arrival
@@ -66,6 +67,30 @@ struct Request {
     bool measured = false;
     bool live = false;
     bool orphaned = false;  // goes on at a server that nobody waits for any more
+};
+
+// What a chain may ask about a request; of its head nothing is known.
+class SimulatedFacts final : public RequestFacts {
+public:
+    SimulatedFacts(const LocationTimes& locations, std::uint64_t location)
+        : locations_(locations),
+          location_(location) {}
+
+    std::optional<std::string_view> header(const char*, std::size_t) const override { return {}; }
+
+    std::optional<std::string_view> environment(const char*) const override { return {}; }
+
+    IpAddress client() const override { return {}; }
+
+    bool is_tls() const override { return false; }
+
+    std::string_view virtual_host() const override { return {}; }
+
+    std::optional<Nanoseconds> location_time() const override { return locations_.mean(location_); }
+
+private:
+    const LocationTimes& locations_;
+    std::uint64_t location_;
 };
 
 class Simulation {
@@ -141,6 +166,10 @@ private:
 
     void begin_measuring();
     void count_in_system(int change);
+
+    std::uint64_t location_of_class(std::uint8_t kind) const {
+        return location_key(site_hash, scenario_.classes[kind].path, true);
+    }
 
     void mix(std::uint64_t value) { fingerprint_ = Random::mix(fingerprint_ ^ value); }
 
@@ -265,7 +294,10 @@ void Simulation::add_servers() {
     servers_.reserve(scenario_.servers_count());
     for (const ServerGroup& group : scenario_.servers) {
         for (std::uint32_t number = 0; number < group.count; ++number) {
-            servers_.emplace_back(group);
+            // Quotas are not renewed everywhere at the same moment.
+            const double phase =
+                Random{seed_for(seed_, Purpose::quotas, servers_.size())}.fraction();
+            servers_.emplace_back(group, phase);
         }
     }
     for (std::uint32_t server = 0; server < servers_.size(); ++server) {
@@ -689,13 +721,21 @@ void Simulation::decide_by_chain(Request& request, Server& server) {
         return;
     }
     ++outcome_.decisions;
+    const SimulatedFacts facts{records_[request.ingress]->locations,
+                               location_of_class(request.kind)};
     const RequestView view{.method = "GET",
                            .host = "www.example.com",
                            .path = scenario_.classes[request.kind].path,
-                           .service_hash = site_hash};
+                           .service_hash = site_hash,
+                           .facts = &facts};
     const ClusterView& seen = knowledge_->seen_by(request.ingress, server.serving, now_);
     Random random{decisions_random_.next()};
-    const DecisionContext context{.request = view, .table = seen, .random = random, .now = now_};
+    const DecisionContext context{
+        .request = view,
+        .table = seen,
+        .random = random,
+        .now = now_,
+        .forwarding_cost = knowledge_->forwarding_cost(request.ingress, now_)};
     decide(chain, context, set_, decision_);
     const std::uint32_t running = std::min(server.report.workers_max,
                                            server.report.workers_busy + server.report.workers_idle);
@@ -742,6 +782,7 @@ void Simulation::try_next_peer(std::uint32_t number) {
     ++servers_[request.at].assigned;
     ++outcome_.moved_work;
     if (announces_) {
+        request.sent_at = now_;
         knowledge_->forward_began(request.ingress, request.at, now_);
     }
     // Half of it for the request, half for the response.
@@ -869,10 +910,8 @@ void Simulation::served(std::uint32_t number) {
         OwnRecords& records = *records_[index];
         const Nanoseconds lasted{static_cast<std::int64_t>(took)};
         records.latency.add(request.in_flight_at_arrival, lasted);
-        constexpr std::uint64_t learn_one_of = 8;
-        if (server.served.count % learn_one_of == 1) {
-            records.locations.learn(
-                location_key(site_hash, scenario_.classes[request.kind].path, true), lasted);
+        if (server.served.count % LocationTimes::learn_one_of == 1) {
+            records.locations.learn(location_of_class(request.kind), lasted);
         }
     }
     if (request.orphaned) {
@@ -925,7 +964,7 @@ void Simulation::come_back(std::uint32_t number) {
     if (announces_) {
         knowledge_->forward_answered(request.ingress, request.at,
                                      scenario_.announcing.piggyback ? &request.news : nullptr,
-                                     now_);
+                                     elapsed(request.sent_at, now_), now_);
     }
     const double work = scenario_.forwarding.forwarder_ns / 2;
     if (work > 0) {

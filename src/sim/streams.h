@@ -20,6 +20,7 @@ enum class Purpose : std::uint64_t {
     network,
     antagonists,
     thinking,
+    quotas,
 };
 
 constexpr std::uint64_t seed_for(std::uint64_t seed, Purpose purpose, std::uint64_t number = 0) {

@@ -62,12 +62,26 @@ TEST(AFadingTime, IsNeverZeroOnceThereWasASampleHoweverOdd) {
     EXPECT_EQ(time.read(start).us, 4'000'000'000U);
 }
 
-TEST(AFadingTime, AsAMeanMovesByASixteenth) {
-    FadingTime time;
-    time.add_mean(microseconds{160}, start);
-    time.add_mean(microseconds{320}, start);
+TEST(AMeasuredForwardingCost, IsTheMeanOfWhatForwardsTookLongerOrShorterThanTheirServersSay) {
+    MeasuredForwardingCost cost;
+    cost.learn(microseconds{1900}, microseconds{1000}, start);
+    cost.learn(microseconds{500}, microseconds{1000}, start);
 
-    EXPECT_EQ(time.read(start).us, 170U);
+    EXPECT_EQ(cost.read(start), microseconds{200});
+}
+
+TEST(AMeasuredForwardingCost, IsNothingWhereForwardsAreFaster) {
+    MeasuredForwardingCost cost;
+    cost.learn(microseconds{900}, microseconds{1000}, start);
+
+    EXPECT_EQ(cost.read(start), Nanoseconds{0});
+}
+
+TEST(AMeasuredForwardingCost, LearnsNothingFromAServerThatDoesNotSay) {
+    MeasuredForwardingCost cost;
+    cost.learn(microseconds{900}, microseconds{0}, start);
+
+    EXPECT_EQ(cost.read(start), Nanoseconds{0});
 }
 
 TEST(AFadingTime, IsForgottenOnRequest) {

@@ -271,9 +271,14 @@ bool stays(std::uint32_t more, std::optional<Nanoseconds> takes, Nanoseconds cos
     return set[0].is_self();
 }
 
-TEST(PreferSelf, KeepsARequestThatIsOverBeforeItCouldBeMoved) {
-    EXPECT_TRUE(stays(3, microseconds{100}, microseconds{400}));
-    EXPECT_FALSE(stays(4, microseconds{100}, microseconds{400}));
+TEST(PreferSelf, KeepsARequestThatTakesNoLongerThanToForwardIt) {
+    EXPECT_TRUE(stays(1000, microseconds{400}, microseconds{400}));
+}
+
+TEST(PreferSelf, AsksForMoreTheMoreIsHeldUpByForwarding) {
+    // A tenth of the request's time, three times, for each of 15 and 16 requests.
+    EXPECT_TRUE(stays(4, milliseconds{4}, microseconds{400}));
+    EXPECT_FALSE(stays(5, milliseconds{4}, microseconds{400}));
 }
 
 TEST(PreferSelf, LetsGoOfALongOneForItsOwnMargin) {

@@ -75,15 +75,19 @@ public:
     }
 
     void forward_answered(std::uint32_t viewer, std::uint32_t peer, const News* news,
-                          MonotonicTime now) override {
+                          Nanoseconds latency, MonotonicTime now) override {
         hear(viewer, now);
         const std::uint32_t slot_index = slot_of(viewer, peer);
         if (news != nullptr) {
             table(viewer).refresh(slot_index, news->boot_id, news->measurement, news->serving,
                                   news->workers_idle, now);
         }
-        table(viewer).forward_succeeded(slot_index);
+        table(viewer).forward_ended(slot_index, ForwardOutcome::answered, latency, now);
         table(viewer).forward_ended(slot_index);
+    }
+
+    Nanoseconds forwarding_cost(std::uint32_t viewer, MonotonicTime now) const override {
+        return table(viewer).forwarding_cost(now);
     }
 
 private:
@@ -169,7 +173,7 @@ void expect_the_same(const Scenario& scenario, const std::vector<std::string>& l
     const Outcome lazily = simulate(scenario, contestant, 4711);
     const Outcome really = simulate(scenario, contestant, 4711, tables);
 
-    EXPECT_GT(lazily.forwarded, 1000U);
+    EXPECT_GT(lazily.forwarded, 200U);
     EXPECT_EQ(lazily.fingerprint, really.fingerprint);
     EXPECT_EQ(lazily.responses.mean(), really.responses.mean());
 }

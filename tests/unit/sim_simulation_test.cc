@@ -118,6 +118,24 @@ TEST(AProcessor, StandsStillWithoutItsCpus) {
     EXPECT_EQ(processor.next_at(), 1120U);
 }
 
+TEST(AProcessorWithAQuota, RunsAtFullSpeedUntilThatIsUsedUp) {
+    Processor processor{ServerGroup{.cpus = 0.25, .quota_period_ns = 100}};
+    processor.add(1, 20, 0);
+    processor.add(2, 40, 0);
+
+    // 25 in each hundred: at 25 both have 12.5, at 115 the first has the rest of its 20.
+    EXPECT_EQ(run_down(processor), (std::vector<Finished>{{1, 115}, {2, 210}}));
+    EXPECT_DOUBLE_EQ(processor.busy(300), 60);
+}
+
+TEST(AProcessorWithAQuota, SavesNothingOfItForTheNextPeriod) {
+    Processor processor{ServerGroup{.cpus = 0.25, .quota_period_ns = 100}};
+    processor.add(1, 50, 590);
+
+    // 10 until 600, 25 until 625, the last 15 from 700 on.
+    EXPECT_EQ(run_down(processor), (std::vector<Finished>{{1, 715}}));
+}
+
 // ---- runs ----
 
 TEST(ARun, IsTheSameForTheSameSeed) {
