@@ -506,17 +506,17 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     const Slot& source = slot(slot_index);
     const Seqlock<ServerReport>& report = source.report;
     bool offered = service_hash == 0;
-    const bool whole = report.read_whole([&] {
-        report.copy_first<sizeof view.load>(&view.load);
+    const bool whole = report.read_whole([&](const auto& reader) {
+        reader.template copy_first<sizeof view.load>(&view.load);
         if (service_hash == 0) {
             return;
         }
         offered = false;
-        const auto count_bits = report.word_at(offsetof(ServerReport, services_count));
+        const auto count_bits = reader.word_at(offsetof(ServerReport, services_count));
         const std::size_t count = std::min<std::size_t>(static_cast<std::uint32_t>(count_bits),
                                                         ServerReport::services_max);
         for (std::size_t index = 0; index < count && !offered; ++index) {
-            offered = report.word_at(offsetof(ServerReport, service_hashes) +
+            offered = reader.word_at(offsetof(ServerReport, service_hashes) +
                                      index * sizeof(std::uint64_t)) == service_hash;
         }
     });
@@ -698,7 +698,8 @@ void ClusterTable::learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds l
                                          MonotonicTime now) const {
     const Seqlock<ServerReport>& report = slot(slot_index).report;
     LoadReport load;
-    const bool whole = report.read_whole([&] { report.copy_first<sizeof load>(&load); });
+    const bool whole = report.read_whole(
+        [&](const auto& reader) { reader.template copy_first<sizeof load>(&load); });
     if (whole && load.latency_proxied_us != 0) {
         const Nanoseconds there = std::chrono::microseconds{load.latency_proxied_us};
         header_->forwarding_cost.add_mean(std::max(latency - there, Nanoseconds{0}), now);

@@ -12,8 +12,8 @@
 // the slots.
 //
 // Any process may die at any instruction.  The one lock, on the right to write, is taken over from
-// an owner that died; a slot that was left half written reads as absent until the next report
-// replaces it.
+// an owner that died; a slot whose writer died reads as before until the next report replaces
+// it.
 #pragma once
 
 #include <atomic>
@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 9;
+constexpr std::uint32_t cluster_layout_version = 10;
 
 class ClusterTable final : public ClusterView {
 public:

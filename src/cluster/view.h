@@ -51,7 +51,7 @@ public:
         return count;
     }
 
-    // nullopt: never used, or being written (twice) at this very moment.
+    // nullopt: never used, or written twice while it was read.
     virtual std::optional<ServerReport> report(std::uint32_t slot_index) const = 0;
 
     // Kept out of every decision for a while, after a failed connection.
