@@ -17,11 +17,13 @@ constexpr std::uint32_t options =
 
 // All the memory that one match gets.  PCRE2 asks for 20 KiB to begin with and, if it has to go
 // back over much, once more for twice as much; what it gives back is not used again.
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): see bytes_.
 class MatchMemory {
 public:
-    MatchMemory() = default;
+    MatchMemory() = default;  // NOLINT(cppcoreguidelines-pro-type-member-init): likewise
     MatchMemory(const MatchMemory&) = delete;
     MatchMemory& operator=(const MatchMemory&) = delete;
+    ~MatchMemory() = default;
 
     // nullptr: there is no more.
     static void* allocate(std::size_t bytes, void* memory) {
