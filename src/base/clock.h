@@ -7,8 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
-
-#include <time.h>
+#include <ctime>
 
 namespace backhand {
 

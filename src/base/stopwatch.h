@@ -6,8 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
-
-#include <time.h>
+#include <ctime>
 
 #include "base/clock.h"
 

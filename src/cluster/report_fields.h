@@ -43,7 +43,7 @@ namespace limits {
 
 constexpr std::uint64_t permille = 1000;
 constexpr std::uint64_t memory_bytes = std::uint64_t{1} << 50U;  // a pebibyte
-constexpr std::uint64_t cpus_permille = 1000 * 65'536;
+constexpr std::uint64_t cpus_permille = std::uint64_t{1000} * 65'536;
 constexpr std::uint64_t workers = 1'000'000;
 constexpr std::uint64_t load_permille = 1000 * workers;
 constexpr std::uint64_t latency_us = 3'600'000'000;  // an hour

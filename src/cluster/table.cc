@@ -5,11 +5,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <new>
 
 #include <pthread.h>
-#include <time.h>
 
 #include "base/random.h"
 #include "base/text.h"
@@ -90,6 +90,18 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
     HealthRecord health;
     std::atomic<std::uint32_t> sent_since;
     std::atomic<std::uint32_t> says;
+
+    // Whether the server offers a site.
+    enum class Offer : std::uint8_t { no, perhaps, yes };
+
+    // REQUIRES: it is not self's.
+    Offer offer(std::uint64_t service_hash) const {
+        if (service_hash == 0 || service.load(std::memory_order_relaxed) == service_hash) {
+            return heard_at.load(std::memory_order_relaxed) == 0 ? Offer::no : Offer::yes;
+        }
+        const bool has_more = (says.load(std::memory_order_relaxed) & has_more_services) != 0;
+        return has_more ? Offer::perhaps : Offer::no;
+    }
 
     bool proven() const { return (says.load(std::memory_order_acquire) & is_proven) != 0; }
 
@@ -494,17 +506,17 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     const Slot& source = slot(slot_index);
     const Seqlock<ServerReport>& report = source.report;
     bool offered = service_hash == 0;
-    const bool whole = report.read_whole([&] {
-        report.copy_first<sizeof view.load>(&view.load);
+    const bool whole = report.read_whole([&](const auto& reader) {
+        reader.template copy_first<sizeof view.load>(&view.load);
         if (service_hash == 0) {
             return;
         }
         offered = false;
-        const auto count_bits = report.word_at(offsetof(ServerReport, services_count));
+        const auto count_bits = reader.word_at(offsetof(ServerReport, services_count));
         const std::size_t count = std::min<std::size_t>(static_cast<std::uint32_t>(count_bits),
                                                         ServerReport::services_max);
         for (std::size_t index = 0; index < count && !offered; ++index) {
-            offered = report.word_at(offsetof(ServerReport, service_hashes) +
+            offered = reader.word_at(offsetof(ServerReport, service_hashes) +
                                      index * sizeof(std::uint64_t)) == service_hash;
         }
     });
@@ -530,43 +542,59 @@ inline void ClusterTable::show_own_latency(std::uint32_t slot_index, MonotonicTi
     view.own_latency_age_ms = latency.age_ms;
 }
 
-[[gnu::always_inline]] inline bool ClusterTable::look_at(std::uint32_t slot_index, Detail detail,
-                                                         std::uint64_t service_hash,
-                                                         MonotonicTime now,
-                                                         ServerView& shown) const {
-    const Glance& glance = glance_at(slot_index);
-    const std::uint32_t says = glance.says.load(std::memory_order_relaxed);
-    const bool first_service =
-        service_hash == 0 || glance.service.load(std::memory_order_relaxed) == service_hash;
-    if (detail == Detail::all || slot_index == self_slot ||
-        (!first_service && (says & Glance::has_more_services) != 0)) {
-        return view(slot_index, service_hash, now, shown);
-    }
-    if (!first_service || glance.heard_at.load(std::memory_order_relaxed) == 0) {
-        return false;
-    }
+inline void ClusterTable::show_glance(std::uint32_t slot_index, MonotonicTime now,
+                                      ServerView& shown) const {
     observe(slot_index, now, shown);
+    const std::uint32_t says = glance_at(slot_index).says.load(std::memory_order_relaxed);
     shown.load.interval_ms = says & Glance::interval_mask;
     shown.load.flags = says >> Glance::flags_shift & Glance::flags_mask;
-    if (detail == Detail::numbers) {
-        numbers_[slot_index].show(shown.load);
-        show_own_latency(slot_index, now, shown);
-    }
-    return true;
+}
+
+inline void ClusterTable::show_numbers(std::uint32_t slot_index, MonotonicTime now,
+                                       ServerView& shown) const {
+    numbers_[slot_index].show(shown.load);
+    show_own_latency(slot_index, now, shown);
 }
 
 bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
                         MonotonicTime now, ServerView& shown) const {
-    return look_at(slot_index, detail, service_hash, now, shown);
+    if (detail == Detail::all || slot_index == self_slot) {
+        return view(slot_index, service_hash, now, shown);
+    }
+    const Glance::Offer offer = glance_at(slot_index).offer(service_hash);
+    if (offer == Glance::Offer::perhaps) {
+        return view(slot_index, service_hash, now, shown);
+    }
+    if (offer == Glance::Offer::no) {
+        return false;
+    }
+    show_glance(slot_index, now, shown);
+    if (detail == Detail::numbers) {
+        show_numbers(slot_index, now, shown);
+    }
+    return true;
 }
 
+// As look() and may_take_requests() for one after another, but the numbers only of those that may.
 std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_hash,
-                                        MonotonicTime now, bool (*accepted)(const ServerView&),
-                                        std::span<ServerView> room) const {
+                                        MonotonicTime now, std::span<ServerView> room) const {
     const std::uint32_t used = slots_used();
     std::size_t count = 0;
     for (std::uint32_t index = self_slot + 1; index < used && count < room.size(); ++index) {
-        if (look_at(index, detail, service_hash, now, room[count]) && accepted(room[count])) {
+        ServerView& shown = room[count];
+        const Glance::Offer offer = glance_at(index).offer(service_hash);
+        if (detail == Detail::all || offer == Glance::Offer::perhaps) {
+            count += view(index, service_hash, now, shown) && may_take_requests(shown) ? 1U : 0U;
+            continue;
+        }
+        if (offer == Glance::Offer::no) {
+            continue;
+        }
+        show_glance(index, now, shown);
+        if (may_take_requests(shown)) {
+            if (detail == Detail::numbers) {
+                show_numbers(index, now, shown);
+            }
             ++count;
         }
     }
@@ -670,7 +698,8 @@ void ClusterTable::learn_forwarding_cost(std::uint32_t slot_index, Nanoseconds l
                                          MonotonicTime now) const {
     const Seqlock<ServerReport>& report = slot(slot_index).report;
     LoadReport load;
-    const bool whole = report.read_whole([&] { report.copy_first<sizeof load>(&load); });
+    const bool whole = report.read_whole(
+        [&](const auto& reader) { reader.template copy_first<sizeof load>(&load); });
     if (whole) {
         header_->forwarding_cost.learn(latency, std::chrono::microseconds{load.latency_proxied_us},
                                        now);

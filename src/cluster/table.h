@@ -12,8 +12,8 @@
 // the slots.
 //
 // Any process may die at any instruction.  The one lock, on the right to write, is taken over from
-// an owner that died; a slot that was left half written reads as absent until the next report
-// replaces it.
+// an owner that died; a slot whose writer died reads as before until the next report replaces
+// it.
 #pragma once
 
 #include <atomic>
@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 9;
+constexpr std::uint32_t cluster_layout_version = 10;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -130,7 +130,6 @@ public:
     bool look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
               MonotonicTime now, ServerView& shown) const override;
     std::size_t look_at_peers(Detail detail, std::uint64_t service_hash, MonotonicTime now,
-                              bool (*accepted)(const ServerView&),
                               std::span<ServerView> room) const override;
 
     std::optional<std::uint32_t> find_contact(const Endpoint& contact) const;
@@ -220,8 +219,8 @@ private:
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
-    bool look_at(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
-                 MonotonicTime now, ServerView& shown) const;
+    void show_glance(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
+    void show_numbers(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     void show_own_latency(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;

@@ -117,10 +117,18 @@ void CandidacySet::truncate(std::size_t count) {
     order_.resize(std::min(count, order_.size()));
 }
 
-// From the head on, so that it can stop when the head is drawn.
 void CandidacySet::shuffle(Random& random) {
-    const std::size_t drawn = head_only_ ? std::min(head_size, order_.size()) : order_.size();
-    for (std::size_t place = 0; place < drawn; ++place) {
+    shuffle_first(head_only_ ? head_size : order_.size(), random);
+}
+
+void CandidacySet::draw(std::size_t count, Random& random) {
+    shuffle_first(count, random);
+    truncate(count);
+}
+
+// From the head on, so that it can stop when enough places are drawn.
+void CandidacySet::shuffle_first(std::size_t count, Random& random) {
+    for (std::size_t place = 0; place < std::min(count, order_.size()); ++place) {
         const auto left = static_cast<std::uint32_t>(order_.size() - place);
         std::swap(order_[place], order_[place + random.below(left)]);
     }
@@ -160,18 +168,35 @@ void CandidacySet::assign(std::span<const std::uint32_t> indices) {
     order_.assign(indices.begin(), indices.end());
 }
 
+void CandidacySet::Best::insert(double score, std::uint32_t position) {
+    const Member inserted{comparable(score), position};
+    std::size_t place = count_ < head_size ? count_++ : head_size - 1;
+    for (; place > 0 && inserted.score < members_[place - 1].score; --place) {
+        members_[place] = members_[place - 1];
+    }
+    members_[place] = inserted;
+}
+
+void CandidacySet::Best::move_first(std::span<std::uint32_t> order) {
+    for (std::uint32_t place = 0; place < count_; ++place) {
+        const std::uint32_t from = members_[place].position;
+        std::swap(order[place], order[from]);
+        // Who was in this place is found where the other one came from.
+        for (Member& member : std::span{members_}.first(count_).subspan(place)) {
+            if (member.position == place) {
+                member.position = from;
+            }
+        }
+    }
+}
+
 // Not std::stable_sort, which allocates: the position breaks ties instead.
 void CandidacySet::sort_by_ranking(double margin) {
     const auto comes_first = [](const Ranked& left, const Ranked& right) {
         return left.score != right.score ? left.score < right.score
                                          : left.position < right.position;
     };
-    if (head_only_ && !(margin > 0) && ranking_.size() > 2 * head_size) {
-        std::partial_sort(ranking_.begin(), ranking_.begin() + std::ptrdiff_t{head_size},
-                          ranking_.end(), comes_first);
-    } else {
-        std::sort(ranking_.begin(), ranking_.end(), comes_first);
-    }
+    std::sort(ranking_.begin(), ranking_.end(), comes_first);
     for (auto group = ranking_.begin(); margin > 0 && group != ranking_.end();) {
         const double group_end = group->score + margin;
         const auto next = std::find_if(group, ranking_.end(), [group_end](const Ranked& ranked) {
@@ -184,9 +209,6 @@ void CandidacySet::sort_by_ranking(double margin) {
     }
     for (std::size_t position = 0; position < order_.size(); ++position) {
         order_[position] = ranking_[position].index;
-    }
-    if (head_only_) {
-        return;  // nobody asks for scores any more
     }
     scores_.resize(servers_count_, no_score);
     for (const Ranked& ranked : ranking_) {

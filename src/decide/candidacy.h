@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "base/address.h"
@@ -146,17 +147,13 @@ public:
     // Keeps the members for which keep(const ServerView&) holds.
     template <class Predicate>
     void keep_if(Predicate keep) {
-        std::size_t kept = 0;
-        for (const std::uint32_t index : order_) {
-            if (keep(servers_[index])) {
-                order_[kept++] = index;
-            }
-        }
-        order_.resize(kept);
+        std::erase_if(order_, [&](std::uint32_t index) { return !keep(servers_[index]); });
     }
 
     // Orders by score(const ServerView&), a double, lowest first; equal scores keep their order.
-    // What is not a number comes last.
+    // What is not a number comes last.  A score that takes long to reckon may be asked for as
+    // score(const ServerView&, double limit): once it cannot be below the limit, it does not matter
+    // any more, and infinity will do.
     //
     // With a margin, scores that differ by little do not decide: the lowest score and all up to
     // `margin` above it are one group, the lowest of the others begins the next group, and so on.
@@ -164,25 +161,30 @@ public:
     // they had before.  So a margin never puts a member before one that is better by more.
     template <class Score>
     void order_by(Score score, double margin = 0) {
+        if (head_only_ && !(margin > 0)) {
+            put_best_first(score);
+            return;
+        }
         ranking_.resize(order_.size());
         for (std::uint32_t position = 0; position < order_.size(); ++position) {
             const std::uint32_t index = order_[position];
-            const double value = score(servers_[index]);
-            ranking_[position] = {std::isnan(value) ? worst_score : value, position, index};
+            const double value = scored(score, servers_[index], worst_score);
+            ranking_[position] = {comparable(value), position, index};
         }
         sort_by_ranking(margin);
     }
 
-    // As order_by(), and orders all members whoever asks for what.
-    template <class Score>
-    void order_all_by(Score score) {
-        const bool head_only = std::exchange(head_only_, false);
-        order_by(score);
-        head_only_ = head_only;
+    // number(const ServerView&), a std::uint32_t, of each member, head first; until the next call.
+    template <class Number>
+    std::span<std::uint32_t> numbers(Number number) {
+        numbers_.resize(order_.size());
+        std::transform(order_.begin(), order_.end(), numbers_.begin(),
+                       [&](std::uint32_t index) { return number(servers_[index]); });
+        return numbers_;
     }
 
     // From now on nobody looks at more than the first few members, nor at scores: order_by() and
-    // shuffle() may leave the others of a large set in any order.
+    // shuffle() may leave the others in any order.
     void order_head_only() { head_only_ = true; }
 
     // So many of them.
@@ -193,6 +195,9 @@ public:
 
     // Puts the members into random order, each order as likely as any other (Fisher and Yates).
     void shuffle(Random& random);
+
+    // Keeps so many at random: as shuffle() and truncate().
+    void draw(std::size_t count, Random& random);
 
     // Moves self to the head; makes it a member if it is not.
     void put_self_first();
@@ -219,15 +224,74 @@ public:
     std::vector<std::uint32_t>& slots() { return slots_; }
 
 private:
+    static constexpr double worst_score = std::numeric_limits<double>::infinity();
+    static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
+
+    static double comparable(double score) {
+        if (std::isnan(score)) {
+            return worst_score;
+        }
+        return score;
+    }
+
     struct Ranked {
         double score;
         std::uint32_t position;
         std::uint32_t index;
     };
 
-    static constexpr double worst_score = std::numeric_limits<double>::infinity();
-    static constexpr double no_score = std::numeric_limits<double>::quiet_NaN();
+    // The first few in the order of their scores, of those looked at so far; among equals the
+    // first.
+    class Best {
+    public:
+        // The score that another must be below to be among them.  REQUIRES: they are all there.
+        double limit() const { return members_.back().score; }
 
+        void insert(double score, std::uint32_t position);
+
+        // Moves them to the head of the set.
+        void move_first(std::span<std::uint32_t> order);
+
+    private:
+        struct Member {
+            double score;
+            std::uint32_t position;
+        };
+
+        std::array<Member, head_size> members_{};
+        std::size_t count_ = 0;
+    };
+
+    template <class Score>
+    static double scored(Score& score, const ServerView& server, double limit) {
+        if constexpr (std::is_invocable_v<Score&, const ServerView&, double>) {
+            return score(server, limit);
+        } else {
+            return score(server);
+        }
+    }
+
+    // What order_by() comes to when only the head matters, in one pass.
+    template <class Score>
+    void put_best_first(Score score) {
+        const std::span<const ServerView> servers{servers_};
+        const std::span<const std::uint32_t> order{order_};
+        Best best;
+        std::uint32_t position = 0;
+        for (; position < std::min(head_size, order.size()); ++position) {
+            best.insert(scored(score, servers[order[position]], worst_score), position);
+        }
+        for (double limit = best.limit(); position < order.size(); ++position) {
+            const double value = scored(score, servers[order[position]], limit);
+            if (value < limit) {
+                best.insert(value, position);
+                limit = best.limit();
+            }
+        }
+        best.move_first(order_);
+    }
+
+    void shuffle_first(std::size_t count, Random& random);
     void make_room(std::size_t servers_count);
     void make_all_members();
     void sort_by_ranking(double margin);
@@ -235,9 +299,10 @@ private:
     std::vector<ServerView> servers_;  // of which there are servers_count_: the rest is room
     std::vector<double> scores_;       // of servers_, or none; no_score: none yet
     std::size_t servers_count_ = 0;
-    std::vector<std::uint32_t> order_;  // indices into servers_
-    std::vector<Ranked> ranking_;       // room to sort in
-    std::vector<std::uint32_t> slots_;  // room for Chain to choose from
+    std::vector<std::uint32_t> order_;    // indices into servers_
+    std::vector<Ranked> ranking_;         // room to sort in
+    std::vector<std::uint32_t> numbers_;  // room for numbers()
+    std::vector<std::uint32_t> slots_;    // room for Chain to choose from
     bool settled_ = false;
     bool head_only_ = false;
     const Redirect* redirect_ = nullptr;

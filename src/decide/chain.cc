@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cluster/exclusion.h"
 #include "decide/builtin.h"
 
 namespace backhand {
@@ -190,38 +191,31 @@ bool Chain::draw(CandidacySet& set, const DecisionContext& context) const {
     return false;
 }
 
-// Of what is left, the first few places of a random order are what Fisher and Yates fill first.
 bool Chain::apply_to_few(CandidacySet& set, const DecisionContext& context) const {
-    std::vector<std::uint32_t>& slots = set.slots();
-    slots.clear();
-    if (keeps_at_head(set.self(), context)) {
-        slots.push_back(self_slot);
-    }
-    const std::uint32_t slots_used = context.table.slots_used();
-    ServerView server;
-    bool has_peer = false;
-    for (std::uint32_t index = self_slot + 1; index < slots_used; ++index) {
-        if (context.table.look(index, Detail::glance, context.request.service_hash, context.now,
-                               server) &&
-            may_take_requests(server)) {
-            has_peer = true;
-            if (keeps_at_head(server, context)) {
-                slots.push_back(index);
-            }
-        }
-    }
-    if (!has_peer) {
+    set.begin(set.self(), context.table.slots_used(), [&](std::span<ServerView> room) {
+        return context.table.look_at_peers(Detail::glance, context.request.service_hash,
+                                           context.now, room);
+    });
+    if (set.servers().size() == 1) {
         return false;
     }
-    const std::size_t window =
-        std::min(functions_[sampled_ - 1]->window(slots.size()), slots.size());
-    for (std::size_t place = 0; place < window; ++place) {
-        const auto left = static_cast<std::uint32_t>(slots.size() - place);
-        std::swap(slots[place], slots[place + context.random.below(left)]);
-        if (slots[place] == self_slot) {
+    for (const CandidacyFunction* const keeper : keepers_) {
+        keeper->apply(set, context);
+    }
+    set.draw(functions_[sampled_ - 1]->window(set.size()), context.random);
+
+    std::vector<std::uint32_t>& slots = set.slots();
+    slots.clear();
+    for (std::size_t position = 0; position < set.size(); ++position) {
+        slots.push_back(set[position].slot_index);
+    }
+    ServerView server = set.self();
+    set.begin_without(server);
+    for (const std::uint32_t slot_index : slots) {
+        if (slot_index == self_slot) {
             set.add_self();
-        } else if (context.table.look(slots[place], reads_, context.request.service_hash,
-                                      context.now, server)) {
+        } else if (context.table.look(slot_index, reads_, context.request.service_hash, context.now,
+                                      server)) {
             set.add(server);
         }
     }
@@ -261,7 +255,7 @@ void decide(const Chain& chain, const DecisionContext& context, CandidacySet& se
 
     set.begin(server, context.table.slots_used(), [&](std::span<ServerView> room) {
         return context.table.look_at_peers(chain.reads(), context.request.service_hash, context.now,
-                                           &may_take_requests, room);
+                                           room);
     });
     if (set.size() == 1) {
         decision.no_candidate = true;

@@ -5,7 +5,7 @@
 //     Backhand byLogWindow
 //     Backhand byLoad
 //
-// Which servers may be candidates at all is not left to it: exclusion.h.
+// Which servers may be candidates at all is not left to it: cluster/exclusion.h.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,6 @@
 
 #include "base/result.h"
 #include "decide/candidacy.h"
-#include "decide/exclusion.h"
 
 namespace backhand {
 

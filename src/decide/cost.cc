@@ -16,19 +16,8 @@ double CostScale::cost_of(const Usage& usage) const {
            std::exp2(log2_base_ * usage.workers);
 }
 
-CostScale::Usage CostScale::usage_of(const LoadReport& load) const {
-    const auto memory_total =
-        static_cast<double>(std::max<std::uint64_t>(1, load.memory_total_bytes));
-    const double permille_max = static_cast<double>(std::max(1U, load.cpus_permille)) * load_max_;
-    return {.memory =
-                1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) / memory_total),
-            .cpu = load.load_permille / permille_max,
-            .workers = std::min(
-                1.0, static_cast<double>(load.workers_busy) / std::max(1U, load.workers_max))};
-}
-
-double CostScale::cost_of(const LoadReport& load) const {
-    return cost_of(usage_of(load));
+double CostScale::usage_sum_of(double cost) const {
+    return 3 * std::log2(cost / 3) / log2_base_;
 }
 
 double CostScale::added_cost_of(const LoadReport& load, Nanoseconds demand) const {

@@ -9,11 +9,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "cluster/exclusion.h"
 #include "decide/chain.h"
 
 namespace backhand {
+
+std::string_view to_string(Exclusion exclusion);
 
 struct Explanation {
     struct Server {

@@ -61,7 +61,9 @@ public:
 // id was first heard.
 class BySlowStart final : public CandidacyFunction {
 public:
-    explicit BySlowStart(double seconds) : seconds_(seconds) {}
+    explicit BySlowStart(double seconds)
+        : starts_for_(
+              std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>{seconds})) {}
 
     void apply(CandidacySet& set, const DecisionContext& context) const override {
         set.keep_if([&](const ServerView& server) { return keeps(server, context); });
@@ -74,16 +76,17 @@ public:
     // The moment is the dice, so that a server that is looked at twice in one decision is in it or
     // not both times.
     bool keeps(const ServerView& server, const DecisionContext& context) const override {
-        const double known_for = std::chrono::duration<double>(server.known_for).count();
-        if (known_for >= seconds_) {
+        if (server.known_for >= starts_for_) {
             return true;
         }
         Random dice{Random::mix(context.now ^ server.slot_index * Random::increment)};
-        return dice.fraction() < std::max(slow_start_share_min, known_for / seconds_);
+        const double share = static_cast<double>(server.known_for.count()) /
+                             static_cast<double>(starts_for_.count());
+        return dice.fraction() < std::max(slow_start_share_min, share);
     }
 
 private:
-    double seconds_;
+    Nanoseconds starts_for_;
 };
 
 Made make_by_slow_start(std::string_view name, std::string_view argument) {

@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstdio>
 #include <iterator>
+#include <limits>
+#include <numeric>
+#include <span>
 
 #include "base/text.h"
 #include "decide/making.h"
@@ -119,11 +122,8 @@ public:
         if (set.empty()) {
             return;
         }
-        set.order_all_by([](const ServerView& server) { return server.expected_serving(); });
-        const auto rank =
-            static_cast<std::size_t>(std::ceil(quantile_ * static_cast<double>(set.size())));
-        const std::uint32_t hot_from =
-            set[std::clamp<std::size_t>(rank, 1, set.size()) - 1].expected_serving();
+        const std::uint32_t hot_from = at_quantile(
+            set.numbers([](const ServerView& server) { return server.expected_serving(); }));
         set.order_by([hot_from](const ServerView& server) {
             if (is_failing(server.load)) {
                 return failing_base + server.expected_serving();
@@ -143,6 +143,16 @@ private:
     static constexpr double hot_base = 1e10;
     static constexpr double failing_base = 2e10;
 
+    // REQUIRES: not empty.  Changes their order.
+    std::uint32_t at_quantile(std::span<std::uint32_t> counts) const {
+        const auto rank =
+            static_cast<std::size_t>(std::ceil(quantile_ * static_cast<double>(counts.size())));
+        const auto nth = counts.begin() + static_cast<std::ptrdiff_t>(
+                                              std::clamp<std::size_t>(rank, 1, counts.size()) - 1);
+        std::nth_element(counts.begin(), nth, counts.end());
+        return *nth;
+    }
+
     static bool is_failing(const LoadReport& load) {
         return std::uint64_t{load.error_rate_millihertz} * failing_share >
                load.request_rate_millihertz;
@@ -153,32 +163,43 @@ private:
 
 // A key for random order by weight (Efraimidis and Spirakis: "Weighted random sampling with a
 // reservoir", 2006): the lowest key comes first with a probability proportional to the weight, and
-// so on among the rest.  REQUIRES: weight > 0.
-double random_key(Random& random, double weight) {
-    return -std::log1p(-random.fraction()) / weight;
+// so on among the rest.  Infinity if the key is not below the limit, which most are not when only a
+// few are kept; as -log(1 - x) >= x, that is nearly always known without a logarithm.
+// REQUIRES: weight > 0.
+inline double random_key(Random& random, double weight, double limit) {
+    const double chance = random.fraction();
+    return chance >= limit * weight ? std::numeric_limits<double>::infinity()
+                                    : -std::log1p(-chance) / weight;
 }
 
 // Random order, in which fast and large servers come first more often.
 class ByWeighted final : public CandidacyFunction {
 public:
     void apply(CandidacySet& set, const DecisionContext& context) const override {
-        double speeds = 0;
-        std::size_t speeds_known = 0;
-        for (std::size_t position = 0; position < set.size(); ++position) {
-            const std::uint32_t speed = set[position].load.arriba;
-            speeds += speed;
-            speeds_known += speed != 0 ? 1 : 0;
-        }
-        const double mean = speeds_known == 0 ? 1 : speeds / static_cast<double>(speeds_known);
-        set.order_by([&](const ServerView& server) {
+        const double mean = mean_speed(set);
+        set.order_by([&context, mean](const ServerView& server, double limit) {
             const double speed = server.load.arriba != 0 ? server.load.arriba : mean;
-            return random_key(context.random, speed * std::max(1U, server.load.cpus_permille));
+            return random_key(context.random, speed * std::max(1U, server.load.cpus_permille),
+                              limit);
         });
     }
 
     Effect effect() const override { return Effect::orders; }
 
     Detail reads() const override { return Detail::numbers; }
+
+private:
+    // Of those that have measured theirs.
+    static double mean_speed(const CandidacySet& set) {
+        std::uint64_t sum = 0;
+        std::uint32_t known = 0;
+        for (std::size_t position = 0; position < set.size(); ++position) {
+            const std::uint32_t speed = set[position].load.arriba;
+            sum += speed;
+            known += speed != 0 ? 1U : 0U;
+        }
+        return known == 0 ? 1 : static_cast<double>(sum) / known;
+    }
 };
 
 // Basic load interpretation (Dahlin: "Interpreting stale load information", 1999): since the
@@ -191,15 +212,18 @@ public:
         if (set.empty()) {
             return;
         }
-        set.order_all_by([](const ServerView& server) { return server.expected_serving(); });
-        const double level = level_of(set, 1 + uncounted_arrivals(set));
-        set.order_by([&](const ServerView& server) {
+        const double level = level_of(
+            set.numbers([](const ServerView& server) { return server.expected_serving(); }),
+            1 + uncounted_arrivals(set));
+        set.order_by([&context, level](const ServerView& server, double limit) {
             const double share = level - server.expected_serving();
             if (share <= 0) {
                 return 1.0 + server.expected_serving();
             }
-            const double key = random_key(context.random, share);
-            return key / (1 + key);  // in random order below 1, before those that get none
+            // In random order below 1, before those that get none.
+            const double key_limit =
+                limit < 1 ? limit / (1 - limit) : std::numeric_limits<double>::infinity();
+            return 1 - 1 / (1 + random_key(context.random, share, key_limit));
         });
     }
 
@@ -210,32 +234,50 @@ public:
 private:
     // At the members, by others than this host, whose own are known.
     static double uncounted_arrivals(const CandidacySet& set) {
-        double requests_per_second = 0;
-        double ages = 0;
-        double sent = 0;
+        std::uint64_t rates_millihertz = 0;
+        Nanoseconds ages{};
+        std::uint64_t sent = 0;
         for (std::size_t position = 0; position < set.size(); ++position) {
             const ServerView& server = set[position];
-            requests_per_second += server.load.request_rate_millihertz / 1000.0;
-            ages += std::chrono::duration<double>(server.age).count();
+            rates_millihertz += server.load.request_rate_millihertz;
+            ages += server.age;
             sent += server.sent_since;
         }
-        const double mean_age = ages / static_cast<double>(set.size());
-        return std::max(0.0, requests_per_second * mean_age - sent);
+        const double mean_age =
+            std::chrono::duration<double>(ages).count() / static_cast<double>(set.size());
+        return std::max(0.0, static_cast<double>(rates_millihertz) / 1000 * mean_age -
+                                 static_cast<double>(sent));
     }
 
-    // How high so many arrivals fill the members up.  REQUIRES: ordered, fewest requests first.
-    static double level_of(const CandidacySet& set, double arrivals) {
-        double volume = arrivals;
-        double level = 0;
-        for (std::size_t position = 0; position < set.size(); ++position) {
-            const double bottom = set[position].expected_serving();
-            if (position != 0 && level <= bottom) {
-                break;
+    // How high so many arrivals fill servers up that have these counts.  Spread over all, some
+    // stand above the level; without these it is lower, and others stand above it; until none does.
+    // REQUIRES: arrivals > 0.
+    static double level_of(std::span<std::uint32_t> counts, double arrivals) {
+        auto bottoms = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+        for (;;) {
+            const double level =
+                (arrivals + static_cast<double>(bottoms)) / static_cast<double>(counts.size());
+            const std::size_t before = counts.size();
+            counts = below(static_cast<std::uint64_t>(std::ceil(level)), counts, bottoms);
+            if (counts.size() == before) {
+                return level;
             }
-            volume += bottom;
-            level = volume / static_cast<double>(position + 1);
         }
-        return level;
+    }
+
+    // Keeps the counts below the level, and adds them up.  Without a branch, which would be guessed
+    // wrong half of the time.
+    static std::span<std::uint32_t> below(std::uint64_t level, std::span<std::uint32_t> counts,
+                                          std::uint64_t& sum) {
+        std::size_t kept = 0;
+        sum = 0;
+        for (const std::uint32_t count : counts) {
+            const bool is_below = count < level;
+            counts[kept] = count;
+            kept += is_below ? 1U : 0U;
+            sum += is_below ? count : 0U;
+        }
+        return counts.first(kept);
     }
 };
 

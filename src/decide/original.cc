@@ -108,13 +108,28 @@ public:
                 return scale.added_cost_of(server.load, *demand);
             });
         } else {
-            set.order_by([&scale](const ServerView& server) { return scale.cost_of(server.load); });
+            order_by_cost(set, scale);
         }
     }
 
     Detail reads() const override { return Detail::numbers; }
 
 private:
+    // Few servers have so little in use that their powers need to be raised.
+    static void order_by_cost(CandidacySet& set, const CostScale& scale) {
+        double cost_limit = std::numeric_limits<double>::infinity();
+        double usage_limit = cost_limit;
+        set.order_by([&](const ServerView& server, double limit) {
+            if (limit < cost_limit) {
+                cost_limit = limit;
+                usage_limit = scale.usage_sum_of(limit);
+            }
+            const Usage usage = scale.usage_of(server.load);
+            return usage.sum() < usage_limit ? scale.cost_of(usage)
+                                             : std::numeric_limits<double>::infinity();
+        });
+    }
+
     // Divides for the few servers only that raise it.
     static std::uint32_t highest_load_per_cpu(std::span<const ServerView> servers) {
         std::uint32_t highest = 1;

@@ -30,6 +30,7 @@ constexpr MonotonicTime now = 100'000'000'000;
 // 99.9 % of the chi-square distribution (Abramowitz and Stegun, table 26.8).
 constexpr double chi_square_1_limit = 10.83;
 constexpr double chi_square_3_limit = 16.27;
+constexpr double chi_square_19_limit = 43.82;
 
 // Servers in the slots 0, 1, ...; `describe(view)` says what each is like.
 template <class Describe>
@@ -85,12 +86,16 @@ protected:
 
     // How often each of the first N slots comes first.
     template <std::size_t N>
-    std::array<double, N> heads(std::string_view name, const CandidacySet& set, int times) {
+    std::array<double, N> heads(std::string_view name, const CandidacySet& set, int times,
+                                bool head_only = false) {
         const auto made = make_builtin(name, "");
         std::array<double, N> counts{};
         CandidacySet room;
         for (int time = 0; time < times; ++time) {
             room = set;
+            if (head_only) {
+                room.order_head_only();
+            }
             (*made)[0].function->apply(room, {request, *table, random, now});
             ++counts.at(room[0].slot_index);
         }
@@ -335,6 +340,26 @@ TEST_F(ByWeighted, IsAnyOrderWhenNothingIsKnownOfAnyone) {
     EXPECT_LT(chi_square(counted, {each, each, each, each}), chi_square_3_limit);
 }
 
+// What each of 20 is expected to be, with shares of 1, 2, ... of 210.
+std::array<double, 20> rising_shares(int times) {
+    std::array<double, 20> expected{};
+    for (std::size_t index = 0; index < expected.size(); ++index) {
+        expected.at(index) = times * static_cast<double>(index + 1) / 210;
+    }
+    return expected;
+}
+
+TEST_F(ByWeighted, DoesSoWhetherTheRestIsOrderedOrNot) {
+    const CandidacySet set =
+        set_of(20, [](ServerView& view) { view.load.arriba = 1000 * (view.slot_index + 1); });
+    constexpr int times = 40'000;
+
+    for (const bool head_only : {false, true}) {
+        const auto counted = heads<20>("byWeighted", set, times, head_only);
+        EXPECT_LT(chi_square(counted, rising_shares(times)), chi_square_19_limit) << head_only;
+    }
+}
+
 using ByInterpretedLoad = Functions;
 
 // Each answers 10 requests a second itself; of the peers the last news are 1 s old.
@@ -371,6 +396,21 @@ TEST_F(ByInterpretedLoad, FillsTheLeastLoadedUpLikeWater) {
     EXPECT_EQ(counted[3], 0);
     const std::array filled{counted[1], counted[2]};
     EXPECT_LT(chi_square<2>(filled, {times * 19.0 / 31, times * 12.0 / 31}), chi_square_1_limit);
+}
+
+TEST_F(ByInterpretedLoad, DoesSoWhetherTheRestIsOrderedOrNot) {
+    // 209 uncounted arrivals and this request fill 20, 19, ... requests up to 21.
+    const CandidacySet set = set_of(20, [](ServerView& view) {
+        view.serving = 20 - view.slot_index;
+        view.load.request_rate_millihertz = 10'450;
+        view.age = Nanoseconds{std::chrono::seconds{1}};
+    });
+    constexpr int times = 40'000;
+
+    for (const bool head_only : {false, true}) {
+        const auto counted = heads<20>("byInterpretedLoad", set, times, head_only);
+        EXPECT_LT(chi_square(counted, rising_shares(times)), chi_square_19_limit) << head_only;
+    }
 }
 
 TEST_F(ByInterpretedLoad, OrdersTheRestByLoad) {

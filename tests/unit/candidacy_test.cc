@@ -1,6 +1,8 @@
 // Scores and margins, what can be asked about a request, and who is told how it ended.
+#include <algorithm>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -118,6 +120,72 @@ TEST(ARequest, OfWhichNothingMoreIsKnownHasNoHeadersNorVariablesNorCookies) {
 TEST(ARequest, WithoutAQuestionMarkHasNoQuery) {
     EXPECT_EQ(RequestView{.path = "/a"}.query(), "");
     EXPECT_EQ(RequestView{.path = "/a?"}.query(), "");
+}
+
+// ---- when only the head matters ----
+
+// The first eight by random scores, of which many are equal and some are no numbers.
+std::vector<std::uint32_t> best_eight(std::uint32_t size, std::uint64_t seed, bool head_only) {
+    CandidacySet set = set_of_size(size);
+    if (head_only) {
+        set.order_head_only();
+    }
+    Random random{seed};
+    set.order_by([&random](const ServerView&) {
+        const std::uint32_t drawn = random.below(12);
+        return drawn == 0 ? not_a_number : drawn == 1 ? infinite : static_cast<double>(drawn / 3);
+    });
+    auto slots = slots_of(set);
+    EXPECT_EQ(std::set(slots.begin(), slots.end()).size(), size);
+    slots.resize(std::min<std::size_t>(size, CandidacySet::head_size));
+    return slots;
+}
+
+TEST(TheHead, IsTheSameWhetherTheRestIsOrderedOrNot) {
+    for (const std::uint32_t size : {1U, 2U, 7U, 8U, 9U, 20U, 300U}) {
+        for (std::uint64_t seed = 0; seed < 50; ++seed) {
+            EXPECT_EQ(best_eight(size, seed, true), best_eight(size, seed, false))
+                << size << " servers, seed " << seed;
+        }
+    }
+}
+
+TEST(TheHead, OfAnEmptySetIsEmpty) {
+    CandidacySet set = set_of_size(1);
+    set.truncate(0);
+    set.order_head_only();
+
+    set.order_by([](const ServerView&) { return 1.0; });
+
+    EXPECT_TRUE(set.empty());
+}
+
+TEST(AScore, IsToldFromWhatNumberOnItDoesNotMatter) {
+    CandidacySet set = set_of_size(20);
+    set.order_head_only();
+    std::vector<double> limits;
+
+    set.order_by([&limits](const ServerView& view, double limit) {
+        limits.push_back(limit);
+        return 100.0 - view.slot_index;
+    });
+
+    // Of the first eight all matter; the eighth of them has 100, and each new one is better.
+    EXPECT_EQ(limits[7], infinite);
+    EXPECT_EQ(limits[8], 100);
+    EXPECT_EQ(limits[19], 89);
+    EXPECT_EQ(set[0].slot_index, 19U);
+}
+
+TEST(AScore, AlwaysMattersWhenAllMembersAreOrdered) {
+    CandidacySet set = set_of_size(20);
+
+    set.order_by([](const ServerView& view, double limit) {
+        EXPECT_EQ(limit, infinite);
+        return 100.0 - view.slot_index;
+    });
+
+    EXPECT_EQ(set[19].slot_index, 0U);
 }
 
 class Listener final : public CandidacyFunction {

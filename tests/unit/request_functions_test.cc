@@ -292,6 +292,18 @@ TEST(PreferSelf, KeepsToItsOwnMarginWhereNothingIsLearnt) {
     EXPECT_FALSE(stays(1, Nanoseconds{0}, microseconds{400}));
 }
 
+TEST(TheCostOfAServer, IsNoLessThanTheSumOfItsUsagesSays) {
+    const CostScale scale{1000, 1};
+    Random random{4711};
+    for (int count = 0; count < 1000; ++count) {
+        const Usage usage{random.fraction(), 3 * random.fraction(), random.fraction()};
+        const double cost = scale.cost_of(usage);
+
+        EXPECT_LE(usage.sum(), scale.usage_sum_of(cost) * (1 + 1e-12)) << cost;
+    }
+    EXPECT_NEAR(scale.usage_sum_of(scale.cost_of(Usage{0.5, 0.5, 0.5})), 1.5, 1e-12);
+}
+
 TEST(TheAddedCost, RisesWithWhatTheRequestTakesUpToASecond) {
     LoadReport load;
     load.load_permille = 1000;
@@ -346,6 +358,30 @@ TEST(ByCost, OrdersByWhatTheRequestWouldAddWhereItsDemandIsKnown) {
     there.run("byCost", "", set);
 
     EXPECT_THAT(slots_of(set), ElementsAre(1, 0));
+}
+
+TEST(ByCost, FindsTheSameServersWhetherTheRestIsOrderedOrNot) {
+    Random random{4711};
+    std::vector<ServerView> servers;
+    for (std::uint32_t slot_index = 0; slot_index < 300; ++slot_index) {
+        ServerView view = server(slot_index);
+        view.load.memory_total_bytes = 1000;
+        view.load.memory_available_bytes = random.below(1000);
+        view.load.load_permille = random.below(3000);
+        view.load.workers_max = 150;
+        view.load.workers_busy = random.below(150);
+        servers.push_back(view);
+    }
+    Surroundings there;
+    CandidacySet all = set_of(servers);
+    there.run("byCost", "", all);
+    CandidacySet few = set_of(servers);
+    few.order_head_only();
+    there.run("byCost", "", few);
+
+    for (std::size_t position = 0; position < CandidacySet::head_size; ++position) {
+        EXPECT_EQ(few[position].slot_index, all[position].slot_index) << position;
+    }
 }
 
 // ---- redirects ----

@@ -7,9 +7,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
 
-#include "cluster/view.h"
+#include "cluster/server_view.h"
 
 namespace backhand {
 
@@ -32,8 +31,6 @@ enum class Exclusion : std::uint8_t {
     ejected,
     no_idle_worker,
 };
-
-std::string_view to_string(Exclusion exclusion);
 
 // By what a glance shows.
 inline Exclusion exclusion_of(const ServerView& peer) {
