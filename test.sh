@@ -78,14 +78,21 @@ unit_results=(build/dev/unit_tests_{0..3}.xml)
 # What looks for more than wrong answers: the sanitizers' build, its unit tests, the fuzzers.  Its
 # results are files.
 sanitized() {
-    local name
     rm -f "${unit_results[@]}" build/sanitized.built
     : > build/fuzzers.log
-    build dev && build fuzz && touch build/sanitized.built || return
-    ctest --preset dev -j "$(nproc)" --quiet --output-log build/unit.log || cat build/unit.log
+    build fuzz || return
+    run_fuzzers > build/fuzzers.log &
+    build dev && touch build/sanitized.built || return
+    ctest --preset dev -j "${#unit_results[@]}" --quiet --output-log build/unit.log ||
+        cat build/unit.log
+    wait
+}
+
+run_fuzzers() {
+    local name
     for name in "${!fuzzer_seconds[@]}"; do
         fuzz "$name" "${fuzzer_seconds[$name]}" && echo passed || echo failed
-    done > build/fuzzers.log
+    done
 }
 
 mkdir -p build

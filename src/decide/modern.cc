@@ -18,6 +18,7 @@ namespace {
 
 constexpr double prefer_self_margin_default = 1;
 constexpr double gain_asked_for = 3;           // by what forwarding costs
+constexpr double share_asked_for_max = 0.5;    // unless forwarding takes longer
 constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
 
 // A server of whose answers more than one in so many is a 5xx is no basis for a latency.
@@ -61,9 +62,11 @@ public:
 // to the server that has more to do, and holds up all that is in progress there, as moving the
 // request relieves all of it.  With cost c, of a request's time, and n in progress here, moving
 // gains only if the head has c n less.  Three times that is asked for, because news are old and
-// some of the gain is gone on arrival (docs/policies.md compares one to four times).  So a request
-// that takes no longer than to forward it never moves, and servers that are all full do not fill
-// each other further by forwarding.
+// some of the gain is gone on arrival (docs/policies.md compares one to four times); but no more
+// than half of n, as the cost is measured in time, of which the network's share holds up nobody: a
+// server that all clients come to must be able to help itself.  A request that takes no longer than
+// to forward it never moves, and servers that are all full do not fill each other further by
+// forwarding.
 class PreferSelf final : public CandidacyFunction {
 public:
     explicit PreferSelf(double margin) : margin_(margin) {}
@@ -101,7 +104,8 @@ private:
         }
         const double cost = static_cast<double>(context.forwarding_cost.count()) /
                             static_cast<double>(one_takes->count());
-        return std::max(margin_, gain_asked_for * cost * (1 + set.self().serving));
+        const double share = std::min(gain_asked_for * cost, std::max(share_asked_for_max, cost));
+        return std::max(margin_, share * (1 + set.self().serving));
     }
 
     double margin_;
@@ -235,16 +239,15 @@ private:
     // At the members, by others than this host, whose own are known.
     static double uncounted_arrivals(const CandidacySet& set) {
         std::uint64_t rates_millihertz = 0;
-        Nanoseconds ages{};
+        double ages_s = 0;
         std::uint64_t sent = 0;
         for (std::size_t position = 0; position < set.size(); ++position) {
             const ServerView& server = set[position];
             rates_millihertz += server.load.request_rate_millihertz;
-            ages += server.age;
+            ages_s += std::chrono::duration<double>(server.age).count();
             sent += server.sent_since;
         }
-        const double mean_age =
-            std::chrono::duration<double>(ages).count() / static_cast<double>(set.size());
+        const double mean_age = ages_s / static_cast<double>(set.size());
         return std::max(0.0, static_cast<double>(rates_millihertz) / 1000 * mean_age -
                                  static_cast<double>(sent));
     }

@@ -25,7 +25,8 @@ inline ServerView server(std::uint32_t slot_index) {
     ServerView view;
     view.slot_index = slot_index;
     view.workers_idle = 10;
-    view.load.contact.address = *IpAddress::parse("10.0.0." + std::to_string(slot_index + 1));
+    view.load.contact.address = *IpAddress::parse("10.0." + std::to_string((slot_index + 1) / 256) +
+                                                  "." + std::to_string((slot_index + 1) % 256));
     view.load.contact.port = 80;
     view.name_hash = hash_ignoring_case("web" + std::to_string(slot_index + 1));
     return view;

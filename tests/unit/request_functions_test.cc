@@ -281,6 +281,14 @@ TEST(PreferSelf, AsksForMoreTheMoreIsHeldUpByForwarding) {
     EXPECT_FALSE(stays(5, milliseconds{4}, microseconds{400}));
 }
 
+TEST(PreferSelf, AsksForHalfAtMostUnlessForwardingTakesLonger) {
+    EXPECT_TRUE(stays(10, milliseconds{4}, microseconds{1500}));
+    EXPECT_FALSE(stays(11, milliseconds{4}, microseconds{1500}));
+
+    EXPECT_TRUE(stays(32, milliseconds{4}, microseconds{3000}));
+    EXPECT_FALSE(stays(33, milliseconds{4}, microseconds{3000}));
+}
+
 TEST(PreferSelf, LetsGoOfALongOneForItsOwnMargin) {
     EXPECT_FALSE(stays(1, milliseconds{100}, microseconds{400}));
     EXPECT_TRUE(stays(0, milliseconds{100}, microseconds{400}));

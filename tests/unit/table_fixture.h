@@ -47,8 +47,10 @@ public:
                 count -
             before_bytes;
         std::byte* const slot = at(bytes_ - (slots_max_ - slot_index) * slot_bytes);
-        *slot |= std::byte{1};
-        std::memset(slot + 8, 0xAB, 40);
+        std::uint64_t version = 0;
+        std::memcpy(&version, slot, sizeof version);
+        std::byte* const spare = slot + sizeof version + (version + 1) % 2 * sizeof(ServerReport);
+        std::memset(spare, 0xAB, 40);
     }
 
 private:
