@@ -130,6 +130,9 @@ def write_key_file(path, secret):
 class Server:
     """One httpd with its folder, its configuration and its processes."""
 
+    # What the first server has found out about the machine, which keeps a CPU busy: the others are told.
+    _speed = None
+
     def __init__(self, cluster, number, address, host=None):
         self.cluster = cluster
         self.number = number
@@ -148,6 +151,8 @@ class Server:
         self._process = None
         for name in ("run", "state"):
             (self.folder / name).mkdir(parents=True)
+        if Server._speed is not None:
+            self.speed_file.write_bytes(Server._speed)
         # The state directory belongs to whom httpd's children run as.
         if os.geteuid() == 0:
             shutil.chown(self.folder / "state", "www-data", "www-data")
@@ -158,6 +163,10 @@ class Server:
     @property
     def contact(self):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def speed_file(self):
+        return self.folder / "state" / "arriba"
 
     def inside(self):
         """Where the server runs, and its clients: this machine, or a host of netns.py."""
@@ -255,6 +264,8 @@ Include {HERE}/conf/site.conf
         """Ends the server as `apachectl stop` does; returns the processes that stayed behind."""
         if self._process is None:
             return []
+        if Server._speed is None and self.speed_file.exists():
+            Server._speed = self.speed_file.read_bytes()
         self._process.terminate()
         try:
             self._process.wait(timeout=30)
