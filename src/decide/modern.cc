@@ -18,7 +18,7 @@ namespace {
 
 constexpr double prefer_self_margin_default = 1;
 constexpr double gain_asked_for = 3;           // by what forwarding costs
-constexpr double share_asked_for_max = 0.5;    // unless forwarding takes longer
+constexpr double gain_enough = 32;             // requests less, however much forwarding holds up
 constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
 
 // A server of whose answers more than one in so many is a 5xx is no basis for a latency.
@@ -63,10 +63,10 @@ public:
 // request relieves all of it.  With cost c, of a request's time, and n in progress here, moving
 // gains only if the head has c n less.  Three times that is asked for, because news are old and
 // some of the gain is gone on arrival (docs/policies.md compares one to four times); but no more
-// than half of n, as the cost is measured in time, of which the network's share holds up nobody: a
-// server that all clients come to must be able to help itself.  A request that takes no longer than
-// to forward it never moves, and servers that are all full do not fill each other further by
-// forwarding.
+// than is enough in any case: the cost is measured in time, of which the network's share holds up
+// nobody, and a server that all clients come to must be able to help itself.  A request that takes
+// no longer than to forward it never moves, and servers that are all full do not fill each other
+// further by forwarding.
 class PreferSelf final : public CandidacyFunction {
 public:
     explicit PreferSelf(double margin) : margin_(margin) {}
@@ -104,8 +104,8 @@ private:
         }
         const double cost = static_cast<double>(context.forwarding_cost.count()) /
                             static_cast<double>(one_takes->count());
-        const double share = std::min(gain_asked_for * cost, std::max(share_asked_for_max, cost));
-        return std::max(margin_, share * (1 + set.self().serving));
+        const double held_up = cost * (1 + set.self().serving);
+        return std::max({margin_, std::min(gain_asked_for * held_up, gain_enough), held_up});
     }
 
     double margin_;

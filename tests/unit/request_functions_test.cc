@@ -281,9 +281,9 @@ TEST(PreferSelf, AsksForMoreTheMoreIsHeldUpByForwarding) {
     EXPECT_FALSE(stays(5, milliseconds{4}, microseconds{400}));
 }
 
-TEST(PreferSelf, AsksForHalfAtMostUnlessForwardingTakesLonger) {
-    EXPECT_TRUE(stays(10, milliseconds{4}, microseconds{1500}));
-    EXPECT_FALSE(stays(11, milliseconds{4}, microseconds{1500}));
+TEST(PreferSelf, NeverAsksForMoreThanIsEnoughUnlessMoreIsHeldUp) {
+    EXPECT_TRUE(stays(31, milliseconds{4}, microseconds{1500}));
+    EXPECT_FALSE(stays(32, milliseconds{4}, microseconds{1500}));
 
     EXPECT_TRUE(stays(32, milliseconds{4}, microseconds{3000}));
     EXPECT_FALSE(stays(33, milliseconds{4}, microseconds{3000}));
