@@ -24,6 +24,13 @@ suite() {
     if "$@"; then count "$name" 1 0; else count "$name" 0 1; fi
 }
 
+# passed_of FILE: how many tests passed, by what pytest writes.
+passed_of() {
+    /usr/bin/python3 -c 'import sys, xml.etree.ElementTree as tree
+print(sum(not {end.tag for end in case} & {"failure", "error", "skipped"}
+          for case in tree.parse(sys.argv[1]).iter("testcase")))' "$1"
+}
+
 # count_results NAME FILE...: from what GoogleTest and pytest write; a file that is missing or cut
 # off, as of a program that crashed, counts as a failure.
 count_results() {
@@ -45,13 +52,21 @@ PY
     count "$1" "$passed_here" "$failed_here"
 }
 
-# pytest_suite NAME FOLDER [OPTION...]: with Debian's own python, which has Debian's pytest.
+# pytest_suite NAME FOLDER [OPTION...]: with Debian's own python, which has Debian's pytest.  What
+# fails beside everything else is run once more, alone, and is said to have been.
 pytest_suite() {
-    local results=build/pytest.xml
-    rm -f "$results"
+    local results=build/pytest.xml again=build/pytest_again.xml
+    local pytest=(/usr/bin/python3 -m pytest -q -o cache_dir="$PWD/build/pytest_cache")
+    rm -rf "$results" "$again" build/pytest_cache
     echo "==> $1"
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" "${@:2}" || true
-    count_results "$1" "$results"
+    if "${pytest[@]}" --junitxml="$results" "${@:2}" || [ ! -e "$results" ]; then
+        count_results "$1" "$results"
+        return
+    fi
+    echo "==> $1: those that failed, once more"
+    "${pytest[@]}" --junitxml="$again" --last-failed --last-failed-no-failures none "$2" || true
+    passed=$((passed + $(passed_of "$results")))
+    count_results "$1, once more" "$again"
 }
 
 build() {
