@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -485,6 +486,19 @@ class Cluster:
         for viewer in members:
             wait_until(lambda viewer=viewer: f"{viewer} sees {members}: {viewer.report()}",
                        lambda viewer=viewer: _all_are_ready(viewer.report(), members))
+        for viewer in members:
+            self._let_workers_start(viewer, members)
+
+    def _let_workers_start(self, viewer, members):
+        """Until they have, little is forwarded to a server and by it. Some never do: a test has said otherwise."""
+        wanted = {server.contact: min(6, self.workers) if server.mpm == "prefork" else self.workers
+                  for server in members}
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            if all(entry["workers_idle"] + entry["workers_busy"] >= wanted.get(entry["contact"], 0)
+                   for entry in viewer.report()["servers"]):
+                return
+            time.sleep(0.02)
         return self
 
     def wait_until_ok(self, servers=None):
