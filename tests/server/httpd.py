@@ -488,6 +488,7 @@ class Cluster:
                        lambda viewer=viewer: _all_are_ready(viewer.report(), members))
         for viewer in members:
             self._let_workers_start(viewer, members)
+        return self
 
     def _let_workers_start(self, viewer, members):
         """Until they have, little is forwarded to a server and by it. Some never do: a test has said otherwise."""
@@ -499,7 +500,6 @@ class Cluster:
                    for entry in viewer.report()["servers"]):
                 return
             time.sleep(0.02)
-        return self
 
     def wait_until_ok(self, servers=None):
         """Waits until each of the servers sees all others as ones to send requests to, and so proven."""
