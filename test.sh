@@ -24,18 +24,10 @@ suite() {
     if "$@"; then count "$name" 1 0; else count "$name" 0 1; fi
 }
 
-# passed_of FILE: how many tests passed, by what pytest writes.
-passed_of() {
-    /usr/bin/python3 -c 'import sys, xml.etree.ElementTree as tree
-print(sum(not {end.tag for end in case} & {"failure", "error", "skipped"}
-          for case in tree.parse(sys.argv[1]).iter("testcase")))' "$1"
-}
-
-# count_results NAME FILE...: from what GoogleTest and pytest write; a file that is missing or cut
-# off, as of a program that crashed, counts as a failure.
-count_results() {
-    local passed_here failed_here
-    read -r passed_here failed_here < <(/usr/bin/python3 - "${@:2}" <<'PY'
+# results_of FILE...: how many tests passed and how many failed, by what GoogleTest and pytest write; a
+# file that is missing or cut off, as of a program that crashed, counts as a failure.
+results_of() {
+    /usr/bin/python3 - "$@" <<'PY'
 import sys, xml.etree.ElementTree as tree
 passed = failed = 0
 for file in sys.argv[1:]:
@@ -48,7 +40,12 @@ for file in sys.argv[1:]:
         failed += 1
 print(passed, failed)
 PY
-    )
+}
+
+# count_results NAME FILE...
+count_results() {
+    local passed_here failed_here
+    read -r passed_here failed_here < <(results_of "${@:2}")
     count "$1" "$passed_here" "$failed_here"
 }
 
@@ -65,7 +62,9 @@ pytest_suite() {
     fi
     echo "==> $1: those that failed, once more"
     "${pytest[@]}" --junitxml="$again" --last-failed --last-failed-no-failures none "$2" || true
-    passed=$((passed + $(passed_of "$results")))
+    local passed_before failed_before
+    read -r passed_before failed_before < <(results_of "$results")
+    count "$1, but for $failed_before" "$passed_before" 0
     count_results "$1, once more" "$again"
 }
 

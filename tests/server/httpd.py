@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -494,12 +493,10 @@ class Cluster:
         """Until they have, little is forwarded to a server and by it. Some never do: a test has said otherwise."""
         wanted = {server.contact: min(6, self.workers) if server.mpm == "prefork" else self.workers
                   for server in members}
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            if all(entry["workers_idle"] + entry["workers_busy"] >= wanted.get(entry["contact"], 0)
-                   for entry in viewer.report()["servers"]):
-                return
-            time.sleep(0.02)
+        with contextlib.suppress(Timeout):
+            wait_until("the workers have started", limit_s=2, condition=lambda: all(
+                entry["workers_idle"] + entry["workers_busy"] >= wanted.get(entry["contact"], 0)
+                for entry in viewer.report()["servers"]))
 
     def wait_until_ok(self, servers=None):
         """Waits until each of the servers sees all others as ones to send requests to, and so proven."""
