@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "cluster/view.h"
+#include "decide/prober.h"
 
 namespace backhand {
 
@@ -87,7 +88,8 @@ struct DecisionContext {
     const ClusterView& table;
     Random& random;
     MonotonicTime now = 0;
-    Nanoseconds forwarding_cost{};  // what forwarding adds to a request's time; 0: not known
+    Nanoseconds forwarding_cost{};   // what forwarding adds to a request's time; 0: not known
+    const Prober* prober = nullptr;  // nullptr: nobody can be asked
 };
 
 class Redirect;
