@@ -351,6 +351,8 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = receive_response(connection, response);
     }
     if (response.is_declined()) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "peer %s declines: %s",
+                      peer.load.contact.to_string().c_str(), response.declined_for());
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
     }

@@ -49,6 +49,10 @@ public:
     // The peer sends the request back unserved; nothing of this response may be used.
     bool is_declined() const { return declined_for_ != nullptr; }
 
+    // One of namespace declined, or what a later version says; empty: it has not said why.
+    // REQUIRES: is_declined().
+    const char* declined_for() const { return declined_for_; }
+
     // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
     bool disbelieves_forwarder() const { return declined::is_for_forwarder(declined_for_); }
 

@@ -75,7 +75,6 @@ public:
                   [this](const Endpoint& contact, UniqueFd connection) {
                       keep_opened(contact, std::move(connection));
                   }),
-          timer_(loop_),
           signals_(loop_, SIGTERM, SIGINT, retire_signal) {}
 
     int run();
@@ -129,7 +128,6 @@ private:
 
     asio::io_context loop_{1};
     ConnectionOpener opener_;
-    asio::steady_timer timer_;
     asio::signal_set signals_;
     DatagramInbox inbox_;
     std::unique_ptr<Descriptor> listener_;
@@ -146,6 +144,7 @@ private:
     MonotonicTime swept_at_ = 0;
     MonotonicTime retire_at_ = 0;  // 0: not asked to
     MonotonicTime pid_file_seen_at_ = 0;
+    bool no_worker_seen_ = true;     // since the start: until then this server takes no requests
     bool accepting_paused_ = false;  // no descriptor was left for another child
 };
 
@@ -156,8 +155,10 @@ int Moderator::run() {
     start_challenger();
     start_pool();
     await_signal();
-    look();
-    loop_.run();
+    while (!loop_.stopped()) {
+        look();
+        loop_.run_for(look_every);
+    }
     table_.stop_writing();
     return 0;
 }
@@ -232,13 +233,12 @@ void Moderator::look() {
         return;
     }
     const MonotonicTime now = monotonic_now();
-    const bool orphaned = ::getppid() != parent_;
-    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
-        leave();
-        return;
-    }
     table_.writer_alive(now);
     receive();
+    if (no_worker_seen_ && settings_.count_workers().idle != 0) {
+        no_worker_seen_ = false;
+        schedule_.hurry();
+    }
     const InFlight in_flight = table_.cells().exact();
     const Milliseconds interval{settings_.self.load.interval_ms};
     if (schedule_.is_due(in_flight, interval, now)) {
@@ -253,15 +253,14 @@ void Moderator::look() {
         swept_at_ = now;
         sweep(now, in_flight);
     }
-    timer_.expires_after(look_every);
-    timer_.async_wait([this](const std::error_code& error) {
-        if (!error) {
-            look();
-        }
-    });
 }
 
 void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
+    const bool orphaned = ::getppid() != parent_;
+    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
+        leave();
+        return;
+    }
     open_ahead();
     pool_.sweep(now);
     pool_.for_each_peer(
@@ -272,9 +271,6 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     }
     if (std::exchange(accepting_paused_, false)) {
         accept_child();
-    }
-    if (::getppid() != parent_) {
-        loop_.stop();
     }
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
