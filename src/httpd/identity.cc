@@ -50,9 +50,11 @@ std::optional<IpAddress> tcp_sender(const conn_rec* connection) {
 
 void set_client_address(request_rec* r, const ClientIdentity& identity) {
     const std::string text = identity.client.to_string();
+    // With APR_UNSPEC the resolver would ask the kernel which families this host has.
+    const apr_int32_t family = identity.client.is_v4() ? APR_INET : APR_INET6;
     apr_sockaddr_t* address = nullptr;
-    if (apr_sockaddr_info_get(&address, text.c_str(), APR_UNSPEC, identity.client_port, 0,
-                              r->pool) == APR_SUCCESS) {
+    if (apr_sockaddr_info_get(&address, text.c_str(), family, identity.client_port, 0, r->pool) ==
+        APR_SUCCESS) {
         r->useragent_addr = address;
         r->useragent_ip = apr_pstrdup(r->pool, text.c_str());
     }
