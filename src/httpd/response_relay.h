@@ -63,6 +63,9 @@ public:
     // asked, and has done nothing (RFC 9110 section 15.5.18).
     void ask_first() { asked_first_ = true; }
 
+    // The peer has not answered that: the body is sent without.
+    void ask_no_longer() { asked_first_ = false; }
+
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }
 
