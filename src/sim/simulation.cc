@@ -149,7 +149,6 @@ private:
     void plan_timeout(std::uint32_t number);
     void admit(std::uint32_t number);
     void place(std::uint32_t number);
-    void answers_known(std::uint32_t number);
     void placed(std::uint32_t number);
     void serve(std::uint32_t number);
     void forward(std::uint32_t number);
@@ -478,7 +477,7 @@ void Simulation::handle(const Event& event) {
             break;
         case Kind::answers_known:
             if (requests_[event.number].plan == event.server) {
-                answers_known(event.number);
+                placed(event.number);
             }
             break;
         case Kind::reaches_peer:
@@ -749,14 +748,6 @@ void Simulation::place(std::uint32_t number) {
             return;
         }
     }
-    placed(number);
-}
-
-// The time of asking is none that serving it takes.
-void Simulation::answers_known(std::uint32_t number) {
-    Request& request = requests_[number];
-    request.in_flight_at_arrival = servers_[request.ingress].serving;
-    request.began_at = now_;
     placed(number);
 }
 
