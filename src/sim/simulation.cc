@@ -95,6 +95,21 @@ private:
     std::uint64_t location_;
 };
 
+// Requests in progress that were looked at, and those of them that peers have sent.
+struct SentByPeers {
+    std::uint64_t sent = 0;
+    std::uint64_t seen = 0;
+
+    void add(bool is_sent) {
+        sent += is_sent ? 1U : 0U;
+        ++seen;
+    }
+
+    double share() const {
+        return seen == 0 ? 0 : static_cast<double>(sent) / static_cast<double>(seen);
+    }
+};
+
 class Simulation;
 
 // Asks simulated servers.  What they answer is what they have to do at the moment of the decision;
@@ -257,6 +272,9 @@ private:
     std::vector<std::uint32_t> imbalanced_for_;
     std::uint64_t samples_ = 0;
     std::uint64_t samples_imbalanced_ = 0;
+    std::vector<bool> is_above_;
+    SentByPeers at_all_;
+    SentByPeers above_;
     std::uint32_t imbalanced_longest_ = 0;
     MonotonicTime sample_every_;
     std::uint64_t fingerprint_ = 0;
@@ -313,6 +331,7 @@ Simulation::Simulation(const Scenario& scenario, const Contestant& contestant, s
     outcome_.by_class.resize(scenario.classes.size());
     outcome_.series.resize(scenario.run.series_bins);
     imbalanced_for_.resize(servers_.size());
+    is_above_.resize(servers_.size());
     plan_antagonists();
     plan_failures();
     plan_references();
@@ -458,6 +477,8 @@ Outcome Simulation::run() {
     outcome_.imbalance_share =
         samples_ == 0 ? 0
                       : static_cast<double>(samples_imbalanced_) / static_cast<double>(samples_);
+    outcome_.sent_above = above_.share();
+    outcome_.sent_at_all = at_all_.share();
     outcome_.fingerprint = fingerprint_;
     return std::move(outcome_);
 }
@@ -1438,9 +1459,20 @@ void Simulation::sample() {
         imbalanced_for_[index] = above ? imbalanced_for_[index] + 1 : 0;
         imbalanced_longest_ = std::max(imbalanced_longest_, imbalanced_for_[index]);
         any = any || above;
+        is_above_[index] = above;
     }
     ++samples_;
     samples_imbalanced_ += any ? 1 : 0;
+    for (const Request& request : requests_) {
+        const bool is_served = request.stage == Stage::works || request.stage == Stage::holds;
+        if (request.live && is_served) {
+            const bool sent = request.at != request.ingress;
+            at_all_.add(sent);
+            if (is_above_[request.at]) {
+                above_.add(sent);
+            }
+        }
+    }
 }
 
 }  // namespace
