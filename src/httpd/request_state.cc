@@ -114,12 +114,17 @@ void RequestState::count_as(Counted what) {
     }
 }
 
-// Apart, because most requests do without it.
-[[gnu::noinline]] void learn_location(const request_rec* r, LocationTimes& locations,
-                                      Nanoseconds took) {
-    if (chain_applies_to(r)) {
-        locations.learn(location_key_of(r), took);
+// Apart, because most requests do without it.  Others may have come and gone meanwhile: as many are
+// taken to have been in progress as there were halfway between when it came and now.
+[[gnu::noinline]] void learn_location(const request_rec* r, const ClusterTable& table,
+                                      std::uint32_t in_flight_at_arrival, Nanoseconds took) {
+    ServerView self;
+    if (!chain_applies_to(r) || !table.view(self_slot, 0, monotonic_now(), self)) {
+        return;
     }
+    const double in_progress = (in_flight_at_arrival + self.serving + 1) / 2.0;
+    table.locations().learn(location_key_of(r),
+                            time_alone(took, in_progress, self.load.cpus_permille / 1000.0));
 }
 
 [[gnu::always_inline]] inline void RequestState::count_served(const request_rec* r) {
@@ -138,7 +143,7 @@ void RequestState::count_as(Counted what) {
     }
     instance->table.latency().add(in_flight_at_arrival, took);
     if (watch.started_ns() / learn_every % LocationTimes::learn_one_of == 0) {
-        learn_location(r, instance->table.locations(), took);
+        learn_location(r, instance->table, in_flight_at_arrival, took);
     }
 }
 

@@ -32,6 +32,9 @@ struct Metric {
         in_system,     // requests, mean
         herd_longest,  // see Outcome::imbalance_longest
         herd_share,
+        questions,   // by all requests
+        sent_above,  // see Outcome::sent_above
+        sent_at_all,
         count,
     };
 

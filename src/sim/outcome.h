@@ -30,6 +30,7 @@ struct Outcome {
     std::uint64_t moved_work = 0;  // forwards begun, whatever became of them
     std::uint64_t decisions = 0;
     std::uint64_t announcements = 0;
+    std::uint64_t questions = 0;  // to servers, by those that decided
 
     // Over the measured stretch of time.
     double seconds = 0;
@@ -42,6 +43,10 @@ struct Outcome {
     // was the longest such stretch of one server, in announcing intervals?
     double imbalance_longest = 0;
     double imbalance_share = 0;  // of samples in which one was
+    // Did the others send them there?  Share of the requests in progress that peers have sent, at
+    // servers that are above, and at all.
+    double sent_above = 0;
+    double sent_at_all = 0;
 
     std::vector<SeriesBin> series;
     double bin_seconds = 0;

@@ -512,8 +512,8 @@ protected:
 TEST_F(ADecisionByPath, StillDrawsAFewServersInsteadOfLookingAtAll) {
     EXPECT_TRUE(chain.samples());
 
-    EXPECT_EQ(decide_about("/app/").peers.size(), 2U);
-    EXPECT_EQ(set.servers().size(), 3U);
+    EXPECT_EQ(decide_about("/app/").peers.size(), 3U);
+    EXPECT_EQ(set.servers().size(), 4U);
 }
 
 TEST_F(ADecisionByPath, IsToServeHereByChoiceWhenTheRequestDoesNotMatch) {
@@ -703,7 +703,8 @@ TEST(AnUnknownFunction, IsAnsweredWithTheNamesOfAll) {
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().detail,
               "\"byMagic\" is no candidacy function: expected off or one of auto byHotCold "
-              "byInFlight byInterpretedLoad byWeighted byWindow preferSelf byHealth byLatency "
+              "byInFlight byInterpretedLoad byWeighted byWindow preferSelf byProbe byHealth "
+              "byLatency "
               "bySlowStart bySession HTTPRedirectToIP HTTPRedirectToName addPrediction addSelf "
               "byAge byBusyChildren byCost byCPU byLoad byLogWindow byRandom removeSelf byHeader "
               "byHost byPath");
@@ -714,7 +715,9 @@ TEST(AutoAsALine, StandsForSixOthers) {
 
     ASSERT_TRUE(chain.append("auto", ""));
 
-    EXPECT_EQ(chain.text(), "byAge 2, removeSelf, byRandom, byWindow 2, byInFlight, preferSelf 1");
+    EXPECT_EQ(chain.text(),
+              "byAge 2, removeSelf, byRandom, byWindow 3, byInF"
+              "light, byProbe 3, preferSelf 1");
 }
 
 TEST(AChainWithNewFunctions, StillDrawsItsFewServersAtRandom) {
