@@ -79,7 +79,7 @@ def report(name, contact, services, **changes):
         "pressure_io_permille": 3, "workers_max": 150, "workers_busy": 7, "workers_idle": 68, "serving": 5,
         "forwarding": 1, "forwarded_total": 4_711, "request_rate_millihertz": 12_000, "error_rate_millihertz": 10,
         "latency_us": 2_500, "latency_p99_us": 40_000, "latency_at_load_us": 2_000, "latency_proxied_us": 2_700,
-        "interval_ms": 100, "keepalive_timeout_ms": 5_000}
+        "interval_ms": 100, "keepalive_timeout_ms": 5_000, "probe_port": 0}
     return {**fields, **changes}
 
 
