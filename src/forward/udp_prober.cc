@@ -54,8 +54,7 @@ public:
         std::array<pollfd, 2> events = {
             {{sockets_[0].get(), POLLIN, 0}, {sockets_[1].get(), POLLIN, 0}}};
         const auto seconds = std::chrono::floor<std::chrono::seconds>(limit);
-        const timespec wait{.tv_sec = static_cast<time_t>(seconds.count()),
-                            .tv_nsec = static_cast<long>((limit - seconds).count())};
+        const timespec wait{.tv_sec = seconds.count(), .tv_nsec = (limit - seconds).count()};
         const int ready = ::ppoll(events.data(), events.size(), &wait, nullptr);
         if (ready <= 0) {
             return ready < 0 && errno == EINTR && limit > Nanoseconds{0};
@@ -140,7 +139,7 @@ public:
         std::size_t late_looks = asked_max;
         while (open_count_ > 0 && late_looks > 0) {
             const Nanoseconds left = elapsed(monotonic_now(), deadline);
-            late_looks -= left == Nanoseconds{0} ? 1 : 0;
+            late_looks -= left == Nanoseconds{0} ? 1U : 0U;
             const bool came = line_.receive(
                 left, [this](auto datagram, const Endpoint& from) { take(datagram, from); });
             if (!came) {
