@@ -31,6 +31,8 @@ public:
     // how soon an answer comes.
     UdpProber(ClusterTable table, const IpAddress& source, const KeyRing* keys,
               Nanoseconds patience = limit);
+    UdpProber(const UdpProber&) = delete;
+    UdpProber& operator=(const UdpProber&) = delete;
     ~UdpProber() override;
 
     void ask(std::span<const std::uint32_t> slots,
