@@ -86,6 +86,12 @@ void LocationTimes::learn(std::uint64_t key, Nanoseconds took) {
     chosen->compare_exchange_strong(before, entry.pack(), std::memory_order_relaxed);
 }
 
+Nanoseconds time_alone(Nanoseconds took, double in_progress, double cpus) {
+    // Fewer requests than CPUs do not wait for one another.
+    const double sharing = cpus > 0 ? std::max(1.0, in_progress / cpus) : 1;
+    return std::chrono::duration_cast<Nanoseconds>(took / sharing);
+}
+
 void LocationTimes::wear_down(Set& set) {
     for (std::atomic<std::uint64_t>& way : set) {
         std::uint64_t word = way.load(std::memory_order_relaxed);

@@ -78,6 +78,11 @@ private:
     std::array<Set, sets_count> sets_{};
 };
 
+// What a request would have taken alone: on a server with so many CPUs, and itself and others in
+// progress, on average so many of them.  What is learnt of a location, so that it does not look as
+// if it took ten times as long where ten others have to be served at the same time.
+Nanoseconds time_alone(Nanoseconds took, double in_progress, double cpus);
+
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::is_standard_layout_v<LocationTimes>);
 static_assert(std::is_trivially_destructible_v<LocationTimes>);

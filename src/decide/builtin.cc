@@ -7,8 +7,9 @@ namespace backhand {
 
 Made make_builtin(std::string_view name, std::string_view argument) {
     std::string known;
-    for (const auto builtins : {modern_builtins(), health_builtins(), session_builtins(),
-                                redirect_builtins(), original_builtins(), filter_builtins()}) {
+    for (const auto builtins : {modern_builtins(), probe_builtins(), health_builtins(),
+                                session_builtins(), redirect_builtins(), original_builtins(),
+                                filter_builtins()}) {
         for (const Builtin& builtin : builtins) {
             // httpd's own keywords are read without regard to case, so these are too.
             if (equal_ignoring_case(builtin.name, name)) {

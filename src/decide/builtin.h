@@ -5,7 +5,7 @@
 // bySession [identifier], HTTPRedirectToName [format], HTTPRedirectToIP, addSelf, removeSelf,
 // addPrediction.
 // Ours: byInFlight, byLatency, byWindow n, preferSelf [margin], byHotCold [quantile], byWeighted,
-// byInterpretedLoad, byHealth, bySlowStart [seconds], and `auto`, which stands for a whole chain.
+// byInterpretedLoad, byHealth, bySlowStart [seconds], byProbe [n], and `auto`, which stands for a whole chain.
 // Filters by what the request asks for: byHost pattern, byPath pattern, byHeader name pattern.
 #pragma once
 

@@ -23,6 +23,7 @@ struct Builtin {
 
 std::span<const Builtin> original_builtins();
 std::span<const Builtin> modern_builtins();
+std::span<const Builtin> probe_builtins();
 std::span<const Builtin> health_builtins();
 std::span<const Builtin> session_builtins();
 std::span<const Builtin> redirect_builtins();

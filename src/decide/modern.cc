@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/text.h"
+#include "decide/gain.h"
 #include "decide/making.h"
 
 namespace backhand {
@@ -17,8 +18,6 @@ namespace backhand {
 namespace {
 
 constexpr double prefer_self_margin_default = 1;
-constexpr double gain_asked_for = 3;           // by what forwarding costs
-constexpr double gain_enough = 32;             // requests less, however much forwarding holds up
 constexpr double hot_quantile_default = 0.84;  // Prequal's, 2^-0.25
 
 // A server of whose answers more than one in so many is a 5xx is no basis for a latency.
@@ -56,17 +55,9 @@ public:
 };
 
 // Moving a request costs both servers work, and time.  It pays only if the head of the set has at
-// least `margin` requests less to do than this server.
-//
-// Where it is known what requests like this one take, the work of forwarding counts, too: it falls
-// to the server that has more to do, and holds up all that is in progress there, as moving the
-// request relieves all of it.  With cost c, of a request's time, and n in progress here, moving
-// gains only if the head has c n less.  Three times that is asked for, because news are old and
-// some of the gain is gone on arrival (docs/policies.md compares one to four times); but no more
-// than is enough in any case: the cost is measured in time, of which the network's share holds up
-// nobody, and a server that all clients come to must be able to help itself.  A request that takes
-// no longer than to forward it never moves, and servers that are all full do not fill each other
-// further by forwarding.
+// least `margin` requests less to do than this server, and as many less as make good what
+// forwarding costs (decide/gain.h).  So a request that takes no longer than to forward it never
+// moves, and servers that are all full do not fill each other further by forwarding.
 class PreferSelf final : public CandidacyFunction {
 public:
     explicit PreferSelf(double margin) : margin_(margin) {}
@@ -95,17 +86,8 @@ public:
 
 private:
     double margin(const CandidacySet& set, const DecisionContext& context) const {
-        if (context.forwarding_cost <= Nanoseconds{0}) {
-            return margin_;
-        }
-        const auto one_takes = context.request.location_time();
-        if (!one_takes || *one_takes <= Nanoseconds{0}) {
-            return margin_;
-        }
-        const double cost = static_cast<double>(context.forwarding_cost.count()) /
-                            static_cast<double>(one_takes->count());
-        const double held_up = cost * (1 + set.self().serving);
-        return std::max({margin_, std::min(gain_asked_for * held_up, gain_enough), held_up});
+        const News news = set.empty() ? News::old : news_of(set[0]);
+        return std::max(margin_, gain_asked_for(set.self(), news, context));
     }
 
     double margin_;
@@ -315,11 +297,11 @@ struct Line {
 };
 
 // Every server has heard the same news.  So each looks at a few peers drawn at random (or all would
-// run to the same one), counts what it sent itself, and lets go of a request only for a gain.  Two
-// peers: docs/policies.md compares one, two and three.
+// run to the same one), counts what it sent itself, and asks these few before it lets go of a
+// request, for a gain only.  Three peers: docs/policies.md compares.
 constexpr std::array auto_lines = {
-    Line{"byAge", "2"},    Line{"removeSelf", ""}, Line{"byRandom", ""},
-    Line{"byWindow", "2"}, Line{"byInFlight", ""}, Line{"preferSelf", "1"},
+    Line{"byAge", "2"},     Line{"removeSelf", ""}, Line{"byRandom", ""},    Line{"byWindow", "3"},
+    Line{"byInFlight", ""}, Line{"byProbe", "3"},   Line{"preferSelf", "1"},
 };
 
 Made make_auto(std::string_view name, std::string_view argument) {

@@ -24,6 +24,7 @@ const std::array<Metric, Metric::count> metrics = {{
     {"in_system", "in system", 1, 2},
     {"herd_longest", "longest herd", 1, 0},
     {"herd_share", "herd %", 100, 1},
+    {"questions", "asked", 1, 2},
 }};
 
 namespace {
@@ -52,6 +53,7 @@ void take_values(const Outcome& outcome, const Scenario& scenario, std::uint32_t
         outcome.in_system,
         outcome.imbalance_longest,
         outcome.imbalance_share,
+        static_cast<double>(outcome.questions) / (requests * (1 + scenario.run.warm_up)),
     };
     for (std::size_t metric = 0; metric < Metric::count; ++metric) {
         cell.values[metric][replication] = values[metric];

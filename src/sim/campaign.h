@@ -32,6 +32,7 @@ struct Metric {
         in_system,     // requests, mean
         herd_longest,  // see Outcome::imbalance_longest
         herd_share,
+        questions,  // by all requests
         count,
     };
 

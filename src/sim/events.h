@@ -21,6 +21,7 @@ struct Event {
         arrival,         // of the next request
         announcement,    // server; number: which one was planned
         look,            // server: is there something to announce early?
+        answers_known,   // number: request, whose server had asked others
         reaches_peer,    // number: request
         comes_back,      // number: request, with its response
         refused,         // number: request, which the peer has not taken

@@ -30,6 +30,7 @@ struct Outcome {
     std::uint64_t moved_work = 0;  // forwards begun, whatever became of them
     std::uint64_t decisions = 0;
     std::uint64_t announcements = 0;
+    std::uint64_t questions = 0;  // to servers, by those that decided
 
     // Over the measured stretch of time.
     double seconds = 0;

@@ -51,6 +51,16 @@ protected:
         return best;
     }
 
+    // Whether going to `other` gains at least so many requests there, and more than the work of
+    // forwarding holds up here, which is so much for each request in progress.
+    bool pays(std::uint32_t ingress, std::uint32_t other, double margin,
+              double held_up_by_each) const {
+        const double gain =
+            (cost_at(servers_[ingress]) - cost_at(servers_[other])) * power_of(servers_[other]);
+        return gain > 0 &&
+               gain >= std::max(margin, held_up_by_each * (1 + servers_[ingress].assigned));
+    }
+
     // So many different servers, each set as likely as any other (Floyd).
     const std::vector<std::uint32_t>& draw(std::uint32_t choices) {
         drawn_.clear();
@@ -81,44 +91,47 @@ private:
 // Join the shortest queue, with every queue known.
 class LiveJsq final : public Policy {
 public:
-    LiveJsq(const std::vector<Server>& servers, std::uint64_t seed, double margin)
+    LiveJsq(const std::vector<Server>& servers, std::uint64_t seed, const Reference& reference,
+            double forward_by_work)
         : Policy(servers, seed),
-          margin_(margin) {}
+          margin_(reference.margin),
+          held_up_by_each_(reference.weighs_cost ? forward_by_work : 0) {}
 
     std::uint32_t choose(std::uint32_t ingress, MonotonicTime) override {
         const std::uint32_t best = best_of(all(), [this](std::uint32_t server) {
             return usable(server) ? cost_at(servers_[server])
                                   : std::numeric_limits<double>::infinity();
         });
-        const double gain = cost_at(servers_[ingress]) - cost_at(servers_[best]);
-        return gain * power_of(servers_[best]) >= margin_ && gain > 0 ? best : ingress;
+        return pays(ingress, best, margin_, held_up_by_each_) ? best : ingress;
     }
 
 private:
     double margin_;
+    double held_up_by_each_;
 };
 
 // The shortest of a few queues.
 class LiveChoice final : public Policy {
 public:
-    LiveChoice(const std::vector<Server>& servers, std::uint64_t seed, const Reference& reference)
+    LiveChoice(const std::vector<Server>& servers, std::uint64_t seed, const Reference& reference,
+               double forward_by_work)
         : Policy(servers, seed),
-          reference_(reference) {}
+          reference_(reference),
+          held_up_by_each_(reference.weighs_cost ? forward_by_work : 0) {}
 
     std::uint32_t choose(std::uint32_t ingress, MonotonicTime) override {
         const std::uint32_t best = best_of(draw(reference_.choices), [this](std::uint32_t server) {
             return cost_at(servers_[server]);
         });
         if (reference_.self_first) {
-            const double gain = cost_at(servers_[ingress]) - cost_at(servers_[best]);
-            return gain * power_of(servers_[best]) >= reference_.margin && gain > 0 ? best
-                                                                                    : ingress;
+            return pays(ingress, best, reference_.margin, held_up_by_each_) ? best : ingress;
         }
         return best;
     }
 
 private:
     Reference reference_;
+    double held_up_by_each_;
 };
 
 // Join the idle queue (Lu and others, 2011).  An idle server registers with one dispatcher, and is
@@ -512,13 +525,15 @@ std::unique_ptr<ReferencePolicy> make_reference(const Reference& reference,
                                                 const Scenario& scenario,
                                                 const std::vector<Server>& servers,
                                                 std::uint64_t seed) {
+    const ForwardingCost& forward = scenario.forwarding;
+    const double forward_by_work = (forward.forwarder_ns + forward.peer_ns) / scenario.mean_work();
     switch (reference.kind) {
         case Reference::Kind::none:
             return nullptr;
         case Reference::Kind::live_jsq:
-            return std::make_unique<LiveJsq>(servers, seed, reference.margin);
+            return std::make_unique<LiveJsq>(servers, seed, reference, forward_by_work);
         case Reference::Kind::live_choice:
-            return std::make_unique<LiveChoice>(servers, seed, reference);
+            return std::make_unique<LiveChoice>(servers, seed, reference, forward_by_work);
         case Reference::Kind::idle_queue:
             return std::make_unique<IdleQueue>(servers, seed, reference.choices);
         case Reference::Kind::board:

@@ -102,6 +102,13 @@ struct ForwardingCost {
     double response_timeout_ns = 60e9;
 };
 
+// What asking servers for their load costs, in CPU time at speed 1, and how long it may take.
+struct AskingCost {
+    double asker_ns = 15e3;
+    double asker_per_server_ns = 8e3;
+    double asked_ns = 15e3;
+};
+
 // Something that takes CPU away.
 struct Antagonist {
     std::vector<std::uint32_t> servers;  // empty: all
@@ -141,6 +148,9 @@ struct Reference {
     double period_ns = 0;
     double margin = 1;        // live_jsq: go only if the gain is at least so many requests
     bool self_first = false;  // live_choice: one of the choices is self; keep if no other is better
+    // live_jsq, and live_choice with self_first: go only if the gain is also above what the work of
+    // forwarding holds up; it and the mean work are known.
+    bool weighs_cost = false;
 };
 
 struct Contestant {
@@ -167,6 +177,7 @@ struct Scenario {
     Network network;
     Announcing announcing;
     ForwardingCost forwarding;
+    AskingCost asking;
     std::vector<Antagonist> antagonists;
     std::vector<Failure> failures;
     std::vector<Contestant> contestants;

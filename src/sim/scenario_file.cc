@@ -620,6 +620,7 @@ Contestant read_reference(Section& section) {
     one.reference.margin = section.number("margin", one.reference.margin, {0, 1e6});
     one.reference.period_ns = section.duration("period", 0);
     one.reference.self_first = section.flag("self_first", false);
+    one.reference.weighs_cost = section.flag("weighs_cost", false);
     if (one.reference.kind == Kind::board && one.reference.period_ns <= 0) {
         section.wrong("[[reference]]: a board: expected period, how often it is refreshed");
     }
@@ -683,6 +684,12 @@ void read_root(Section& root, const std::string& path, Scenario& scenario, Compl
         cost.peer_ns = section.duration("peer", cost.peer_ns);
         cost.connect_timeout_ns = section.duration("connect_timeout", cost.connect_timeout_ns);
         cost.response_timeout_ns = section.duration("response_timeout", cost.response_timeout_ns);
+    });
+    root.with("asking", [&](Section& section) {
+        AskingCost& cost = scenario.asking;
+        cost.asker_ns = section.duration("asker", cost.asker_ns);
+        cost.asker_per_server_ns = section.duration("per_server", cost.asker_per_server_ns);
+        cost.asked_ns = section.duration("asked", cost.asked_ns);
     });
     root.each("antagonist", [&](Section& section) {
         scenario.antagonists.push_back(read_antagonist(section, count));

@@ -36,6 +36,7 @@ constexpr std::uint64_t site_hash = 0;  // every server offers every site
 
 enum class Stage : std::uint8_t {
     waits,       // for a worker, where it is
+    asks,        // others what they have to do, before it is decided who serves it
     works,       // on the CPU of the server that serves it
     holds,       // a worker, without work
     being_sent,  // on the forwarder's CPU
@@ -50,8 +51,9 @@ struct Request {
     MonotonicTime sent_at = 0;   // to the peer: chosen, at least
     double work = 0;
     double hold = 0;
-    std::uint64_t number = 0;      // in the order of arrival
-    std::uint64_t generation = 0;  // of the server it is at
+    MonotonicTime answers_after = 0;  // that were asked for
+    std::uint64_t number = 0;         // in the order of arrival
+    std::uint64_t generation = 0;     // of the server it is at
     std::uint64_t ingress_generation = 0;
     News news;
     std::uint32_t ingress = 0;
@@ -93,12 +95,33 @@ private:
     std::uint64_t location_;
 };
 
+class Simulation;
+
+// Asks simulated servers.  What they answer is what they have to do at the moment of the decision;
+// the request goes on only when the answers would have come.
+class AskingServer final : public Prober {
+public:
+    AskingServer(Simulation& simulation, std::uint32_t asker)
+        : simulation_(simulation),
+          asker_(asker) {}
+
+    void ask(std::span<const std::uint32_t> slots,
+             std::span<std::optional<ProbeAnswer>> answers) const override;
+
+private:
+    Simulation& simulation_;
+    std::uint32_t asker_;
+};
+
 class Simulation {
 public:
     Simulation(const Scenario& scenario, const Contestant& contestant, std::uint64_t seed,
                const RunHooks& hooks);
 
     Outcome run();
+
+    void ask(std::uint32_t asker, std::span<const std::uint32_t> slots,
+             std::span<std::optional<ProbeAnswer>> answers);
 
 private:
     using Kind = Event::Kind;
@@ -126,6 +149,8 @@ private:
     void plan_timeout(std::uint32_t number);
     void admit(std::uint32_t number);
     void place(std::uint32_t number);
+    void answers_known(std::uint32_t number);
+    void placed(std::uint32_t number);
     void serve(std::uint32_t number);
     void forward(std::uint32_t number);
     void try_next_peer(std::uint32_t number);
@@ -190,6 +215,7 @@ private:
     Random travel_random_;
     Random antagonists_random_;
     Random thinking_random_;
+    Random asking_random_;
 
     MonotonicTime now_ = 0;
     EventQueue events_;
@@ -205,6 +231,8 @@ private:
 
     CandidacySet set_;
     Decision decision_;
+    std::uint32_t asked_ = 0;          // servers, for the decision that is being made
+    MonotonicTime answers_after_ = 0;  // so long they take, at most
 
     std::vector<double> shares_;  // of ingress, summed up; empty: alike
     std::vector<double> class_shares_;
@@ -264,6 +292,7 @@ Simulation::Simulation(const Scenario& scenario, const Contestant& contestant, s
       travel_random_(stream(seed, Purpose::network, 1)),
       antagonists_random_(stream(seed, Purpose::antagonists)),
       thinking_random_(stream(seed, Purpose::thinking)),
+      asking_random_(stream(seed, Purpose::asking)),
       timers_(scenario.servers_count()),
       air_(scenario, seed),
       announces_(contestant.announces()),
@@ -446,6 +475,11 @@ void Simulation::handle(const Event& event) {
             break;
         case Kind::look:
             look(event.server);
+            break;
+        case Kind::answers_known:
+            if (requests_[event.number].plan == event.server) {
+                answers_known(event.number);
+            }
             break;
         case Kind::reaches_peer:
             if (requests_[event.number].plan == event.server) {
@@ -704,8 +738,31 @@ void Simulation::place(std::uint32_t number) {
         }
         ++outcome_.decisions;
     } else if (announces_) {
+        asked_ = 0;
+        answers_after_ = 0;
         decide_by_chain(request, server);
+        if (asked_ != 0) {
+            request.answers_after = answers_after_;
+            request.stage = Stage::asks;
+            begin_cpu(request.ingress, number,
+                      scenario_.asking.asker_ns + asked_ * scenario_.asking.asker_per_server_ns);
+            return;
+        }
     }
+    placed(number);
+}
+
+// The time of asking is none that serving it takes.
+void Simulation::answers_known(std::uint32_t number) {
+    Request& request = requests_[number];
+    request.in_flight_at_arrival = servers_[request.ingress].serving;
+    request.began_at = now_;
+    placed(number);
+}
+
+// It is decided who serves it.
+void Simulation::placed(std::uint32_t number) {
+    const Request& request = requests_[number];
     mix(request.number << 20U ^ (request.peers_count == 0 ? request.ingress : request.peers[0]));
     if (request.peers_count == 0) {
         serve(number);
@@ -730,12 +787,14 @@ void Simulation::decide_by_chain(Request& request, Server& server) {
                            .facts = &facts};
     const ClusterView& seen = knowledge_->seen_by(request.ingress, server.serving, now_);
     Random random{decisions_random_.next()};
+    const AskingServer prober{*this, request.ingress};
     const DecisionContext context{
         .request = view,
         .table = seen,
         .random = random,
         .now = now_,
-        .forwarding_cost = knowledge_->forwarding_cost(request.ingress, now_)};
+        .forwarding_cost = knowledge_->forwarding_cost(request.ingress, now_),
+        .prober = &prober};
     decide(chain, context, set_, decision_);
     const std::uint32_t running = std::min(server.report.workers_max,
                                            server.report.workers_busy + server.report.workers_idle);
@@ -746,6 +805,38 @@ void Simulation::decide_by_chain(Request& request, Server& server) {
         static_cast<std::uint8_t>(std::min(decision_.peers.size(), peers_tried_max));
     for (std::size_t index = 0; index < request.peers_count; ++index) {
         request.peers[index] = knowledge_->server_in(request.ingress, decision_.peers[index]);
+    }
+}
+
+void AskingServer::ask(std::span<const std::uint32_t> slots,
+                       std::span<std::optional<ProbeAnswer>> answers) const {
+    simulation_.ask(asker_, slots, answers);
+}
+
+void Simulation::ask(std::uint32_t asker, std::span<const std::uint32_t> slots,
+                     std::span<std::optional<ProbeAnswer>> answers) {
+    const auto limit = static_cast<MonotonicTime>(Prober::limit.count());
+    for (std::size_t index = 0; index < slots.size(); ++index) {
+        const std::uint32_t asked = knowledge_->server_in(asker, slots[index]);
+        const Server& server = servers_[asked];
+        const Network& network = scenario_.network;
+        ++asked_;
+        ++outcome_.questions;
+        answers[index].reset();
+        MonotonicTime takes = limit;
+        const double way_there = network.jitter_ns * asking_random_.fraction();
+        const double way_back = network.jitter_ns * asking_random_.fraction();
+        const bool question_lost = asking_random_.fraction() < network.loss;
+        const bool answer_lost = asking_random_.fraction() < network.loss;
+        if (server.up && !server.hangs && !question_lost && !air_.parted(asker, asked, now_)) {
+            begin_cpu(asked, nobody, scenario_.asking.asked_ns);
+            const double both_ways = 2 * network.delay_ns + way_there + way_back;
+            if (!answer_lost && both_ways < static_cast<double>(limit)) {
+                answers[index] = {.serving = server.serving, .workers_idle = server.workers_idle()};
+                takes = static_cast<MonotonicTime>(both_ways);
+            }
+        }
+        answers_after_ = std::max(answers_after_, takes);
     }
 }
 
@@ -787,8 +878,8 @@ void Simulation::try_next_peer(std::uint32_t number) {
     }
     // Half of it for the request, half for the response.
     const double work = scenario_.forwarding.forwarder_ns / 2;
+    request.stage = Stage::being_sent;
     if (work > 0) {
-        request.stage = Stage::being_sent;
         begin_cpu(request.ingress, number, work);
         return;
     }
@@ -860,7 +951,15 @@ void Simulation::back_to_serving(std::uint32_t number) {
 }
 
 void Simulation::work_done(std::uint32_t number) {
+    if (number == nobody) {
+        return;  // a question is answered
+    }
     Request& request = requests_[number];
+    if (request.stage == Stage::asks) {
+        ++request.plan;
+        events_.add(now_ + request.answers_after, Kind::answers_known, number, request.plan);
+        return;
+    }
     if (request.stage == Stage::works) {
         if (request.hold > 0) {
             request.stage = Stage::holds;
@@ -911,7 +1010,9 @@ void Simulation::served(std::uint32_t number) {
         const Nanoseconds lasted{static_cast<std::int64_t>(took)};
         records.latency.add(request.in_flight_at_arrival, lasted);
         if (server.served.count % LocationTimes::learn_one_of == 1) {
-            records.locations.learn(location_of_class(request.kind), lasted);
+            const double in_progress = (request.in_flight_at_arrival + server.serving) / 2.0;
+            records.locations.learn(location_of_class(request.kind),
+                                    time_alone(lasted, in_progress, server.group.cpus));
         }
     }
     if (request.orphaned) {

@@ -21,6 +21,7 @@ enum class Purpose : std::uint64_t {
     antagonists,
     thinking,
     quotas,
+    asking,
 };
 
 constexpr std::uint64_t seed_for(std::uint64_t seed, Purpose purpose, std::uint64_t number = 0) {

@@ -130,7 +130,7 @@ def test_the_head_of_the_set_gets_the_request(ordered, name):
 def test_the_report_page_says_what_auto_stands_for(cluster):
     page = fetch(cluster.servers[0], "/backhand-status").text
 
-    assert "byAge 2, removeSelf, byRandom, byWindow 2, byInFlight, preferSelf 1" in page
+    assert "byAge 2, removeSelf, byRandom, byWindow 3, byInFlight, byProbe 3, preferSelf 1" in page
 
 
 @pytest.mark.parametrize("name", ["age-only", "nobody"])

@@ -340,11 +340,16 @@ std::vector<Check> deterministic() {
 
 // ---- the architecture's own table: every server dispatches and serves ----
 
+// There forwarding costs nothing, and preferSelf reckons with what it costs in CPU time: to be of
+// no account it is of requests that take a second.
+constexpr double own_unit_ns = 1e9;
+
 std::vector<Check> own_table(double load, double period, const std::vector<std::string>& lines,
                              const char* name, double expected, std::uint64_t requests,
                              double limit) {
     Scenario scenario = of_servers(8, load, Discipline::sharing);
-    scenario.announcing = {.interval_ns = period * unit_ns,
+    scenario.classes[0].work = Distribution::exponential(own_unit_ns);
+    scenario.announcing = {.interval_ns = period * own_unit_ns,
                            .interval_per_server_ns = 0,
                            .jitter = 0.25,
                            .early = false,
@@ -353,7 +358,7 @@ std::vector<Check> own_table(double load, double period, const std::vector<std::
     const Contestant contestant{.name = name, .chain = *chain_of(lines), .reference = {}};
     const Outcome outcome = run(scenario, contestant, requests);
     return {{std::string(name) + text(", 8 servers, load %.2f, news every %g: mean", load, period),
-             expected, mean(outcome), limit}};
+             expected, outcome.responses.mean() / own_unit_ns, limit}};
 }
 
 std::vector<Gate> all_gates() {

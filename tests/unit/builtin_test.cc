@@ -714,7 +714,9 @@ TEST(AutoAsALine, StandsForSixOthers) {
 
     ASSERT_TRUE(chain.append("auto", ""));
 
-    EXPECT_EQ(chain.text(), "byAge 2, removeSelf, byRandom, byWindow 2, byInFlight, preferSelf 1");
+    EXPECT_EQ(chain.text(),
+              "byAge 2, removeSelf, byRandom, byWindow 3, byInF"
+              "light, byProbe 3, preferSelf 1");
 }
 
 TEST(AChainWithNewFunctions, StillDrawsItsFewServersAtRandom) {

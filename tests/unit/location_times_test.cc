@@ -431,5 +431,13 @@ TEST(ALocationsKey, IsNeverZero) {
     EXPECT_NE(location_key("", "", false), 0U);
 }
 
+TEST(TheTimeAlone, IsWhatARequestTakesThatSharesItsCpuWithNobody) {
+    EXPECT_EQ(time_alone(milliseconds{12}, 3, 1), milliseconds{4});
+    EXPECT_EQ(time_alone(milliseconds{12}, 3, 1.5), milliseconds{6});
+    EXPECT_EQ(time_alone(milliseconds{12}, 3, 4), milliseconds{12});
+    EXPECT_EQ(time_alone(milliseconds{12}, 0, 1), milliseconds{12});
+    EXPECT_EQ(time_alone(milliseconds{12}, 3, 0), milliseconds{12});
+}
+
 }  // namespace
 }  // namespace backhand

@@ -259,45 +259,77 @@ TEST(BySlowStart, DecidesTheSameForOneServerAtOneMoment) {
 
 // ---- what is learnt: preferSelf and byCost ----
 
-// Whether a request that takes so long stays here, with one less in progress at the head for each
-// of `more`.
-bool stays(std::uint32_t more, std::optional<Nanoseconds> takes, Nanoseconds cost) {
+// What is known where a request has to stay or go: how long such requests take, how long forwards
+// have taken more, and how old the news of the head are.
+struct Known {
+    std::optional<Nanoseconds> takes;
+    Nanoseconds cost{};
+    Nanoseconds age = milliseconds{50};
+    LoadReport load{};
+};
+
+// Whether a request stays here, with one less in progress at the head for each of `more`.
+bool stays(std::uint32_t more, const Known& known) {
     Surroundings there;
-    there.facts.time = takes;
-    there.forwarding_cost = cost;
-    CandidacySet set = set_of({server_with(0, 0, 10 + more), server_with(1, 0, 10)});
+    there.facts.time = known.takes;
+    there.forwarding_cost = known.cost;
+    ServerView self = server_with(0, 0, 10 + more);
+    self.load = known.load;
+    ServerView head = server_with(1, 0, 10);
+    head.age = known.age;
+    CandidacySet set = set_of({self, head});
     there.run("byInFlight", "", set);
     there.run("preferSelf", "1", set);
     return set[0].is_self();
 }
 
 TEST(PreferSelf, KeepsARequestThatTakesNoLongerThanToForwardIt) {
-    EXPECT_TRUE(stays(1000, microseconds{400}, microseconds{400}));
+    EXPECT_TRUE(stays(1000, {.takes = microseconds{200}}));
 }
 
 TEST(PreferSelf, AsksForMoreTheMoreIsHeldUpByForwarding) {
-    // A tenth of the request's time, three times, for each of 15 and 16 requests.
-    EXPECT_TRUE(stays(4, milliseconds{4}, microseconds{400}));
-    EXPECT_FALSE(stays(5, milliseconds{4}, microseconds{400}));
+    // 200 of 4,000 us, five times, for each of 14 and 15 requests.
+    EXPECT_TRUE(stays(3, {.takes = milliseconds{4}}));
+    EXPECT_FALSE(stays(4, {.takes = milliseconds{4}}));
+}
+
+TEST(PreferSelf, AsksForLessWhereTheHeadHasJustSaidWhatItHasToDo) {
+    EXPECT_TRUE(stays(1, {.takes = milliseconds{4}, .age = Nanoseconds{0}}));
+    EXPECT_FALSE(stays(2, {.takes = milliseconds{4}, .age = Nanoseconds{0}}));
 }
 
 TEST(PreferSelf, NeverAsksForMoreThanIsEnoughUnlessMoreIsHeldUp) {
-    EXPECT_TRUE(stays(31, milliseconds{4}, microseconds{1500}));
-    EXPECT_FALSE(stays(32, milliseconds{4}, microseconds{1500}));
+    EXPECT_TRUE(stays(31, {.takes = milliseconds{1}}));
+    EXPECT_FALSE(stays(32, {.takes = milliseconds{1}}));
 
-    EXPECT_TRUE(stays(32, milliseconds{4}, microseconds{3000}));
-    EXPECT_FALSE(stays(33, milliseconds{4}, microseconds{3000}));
+    EXPECT_TRUE(stays(43, {.takes = microseconds{250}}));
+    EXPECT_FALSE(stays(44, {.takes = microseconds{250}}));
+}
+
+TEST(PreferSelf, AsksForWhatARequestLosesByForwardsThatTakeLong) {
+    EXPECT_TRUE(stays(3, {.takes = milliseconds{100}, .cost = milliseconds{400}}));
+    EXPECT_FALSE(stays(4, {.takes = milliseconds{100}, .cost = milliseconds{400}}));
 }
 
 TEST(PreferSelf, LetsGoOfALongOneForItsOwnMargin) {
-    EXPECT_FALSE(stays(1, milliseconds{100}, microseconds{400}));
-    EXPECT_TRUE(stays(0, milliseconds{100}, microseconds{400}));
+    EXPECT_FALSE(stays(1, {.takes = milliseconds{100}}));
+    EXPECT_TRUE(stays(0, {.takes = milliseconds{100}}));
+}
+
+TEST(PreferSelf, TakesTheServersMeanWhereTheLocationsTimeIsNotLearnt) {
+    // 10 ms each with nine others in progress, so 1 ms of CPU.
+    LoadReport load;
+    load.latency_us = 10'000;
+    load.request_rate_millihertz = 900'000;
+    EXPECT_TRUE(stays(14, {.takes = std::nullopt, .load = load}));
+
+    load.cpus_permille = 9000;  // 5 ms
+    EXPECT_FALSE(stays(14, {.takes = std::nullopt, .load = load}));
 }
 
 TEST(PreferSelf, KeepsToItsOwnMarginWhereNothingIsLearnt) {
-    EXPECT_FALSE(stays(1, std::nullopt, microseconds{400}));
-    EXPECT_FALSE(stays(1, microseconds{100}, Nanoseconds{0}));
-    EXPECT_FALSE(stays(1, Nanoseconds{0}, microseconds{400}));
+    EXPECT_FALSE(stays(1, {.takes = std::nullopt, .cost = microseconds{400}}));
+    EXPECT_FALSE(stays(1, {.takes = Nanoseconds{0}, .cost = microseconds{400}}));
 }
 
 TEST(TheCostOfAServer, IsNoLessThanTheSumOfItsUsagesSays) {

@@ -196,6 +196,51 @@ TEST(ARun, ChargesForForwarding) {
     EXPECT_NEAR(after, 0.5 * 1.3, 0.02);
 }
 
+TEST(ARun, ChargesForAsking) {
+    Scenario scenario = cluster(4, 0.5, 5000);
+    scenario.forwarding = {.forwarder_ns = 0, .peer_ns = 0};
+    scenario.asking = {.asker_ns = 1 * ms, .asker_per_server_ns = 0.5 * ms, .asked_ns = 0.5 * ms};
+    const Contestant two_are_asked = chain({"removeSelf", "byRandom", "byWindow 2", "byProbe 2"});
+
+    const Outcome asked = simulate(scenario, two_are_asked, 1);
+
+    // 2 ms where one asks and 0.5 ms where each of two is asked, for requests of 10 ms.
+    const double by_request = static_cast<double>(asked.questions) / 2 / 5500;
+    EXPECT_GT(by_request, 0.1);
+    EXPECT_NEAR(asked.utilisation, 0.5 * (1 + 0.3 * by_request), 0.02);
+}
+
+// Two requests of 50 ms come to one of two servers, the second when the first has 40 ms left.
+Outcome two_requests_at_one(double delay_ns) {
+    Scenario scenario = cluster(2, 0.5, 2);
+    scenario.run.warm_up = 0;
+    scenario.arrivals.kind = Arrivals::Kind::trace;
+    scenario.arrivals.trace = {{.at = second, .ingress = 0, .work = 50 * ms},
+                               {.at = second + 10'000'000, .ingress = 0, .work = 50 * ms}};
+    scenario.forwarding = {.forwarder_ns = 0, .peer_ns = 0};
+    scenario.asking = {.asker_ns = 0, .asker_per_server_ns = 0, .asked_ns = 0};
+    scenario.network = {.delay_ns = delay_ns, .jitter_ns = 0, .loss = 0};
+    return simulate(scenario, chain({"byProbe 1"}), 1);
+}
+
+TEST(ARun, WaitsForAnswersAsLongAsTheyTake) {
+    const Outcome outcome = two_requests_at_one(0.4 * ms);
+
+    // To and fro for the question, and again for the request.
+    EXPECT_EQ(outcome.questions, 1U);
+    EXPECT_EQ(outcome.forwarded, 1U);
+    EXPECT_NEAR(outcome.responses.mean(), (50 * ms + 51.6 * ms) / 2, 10);
+}
+
+TEST(ARun, WaitsForAnswersNoLongerThanTheLimit) {
+    const Outcome outcome = two_requests_at_one(10 * ms);
+
+    // 11 ms alone, then both on one CPU: 89 and 90 ms.
+    EXPECT_EQ(outcome.questions, 1U);
+    EXPECT_EQ(outcome.forwarded, 0U);
+    EXPECT_NEAR(outcome.responses.mean(), (89 * ms + 90 * ms) / 2, 10);
+}
+
 TEST(ARun, MovesWorkAwayFromAServerThatHasAllTheClients) {
     Scenario scenario = cluster(4, 0.7, 10'000);
     scenario.arrivals.shares = {1, 0};

@@ -1,0 +1,62 @@
+#include "decide/gain.h"
+
+#include <algorithm>
+
+namespace backhand {
+
+namespace {
+
+// CPU time of one forward at the forwarder, as bench/forward measures it.  Not learnt: what can be
+// learnt is how much longer forwarded requests take, and where they wait for a CPU that is no
+// measure of work.
+constexpr double forward_us = 200;
+
+// By how many times what forwarding holds up.
+constexpr double by_live_news = 2;
+constexpr double before_asking = 3;
+constexpr double by_old_news = 5;
+
+// That is enough, however much forwarding holds up, unless once as much is more: a server that all
+// clients come to must be able to help itself.
+constexpr double enough = 32;
+
+double us_in(Nanoseconds duration) {
+    return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+// The CPU time that a request like this takes, or would if it were only for the CPU that it waited;
+// 0: not known.
+double own_time_us(const ServerView& self, const DecisionContext& context) {
+    if (const auto known = context.request.location_time()) {
+        return us_in(*known);
+    }
+    // Of the mean of all requests, by Little's law: so many others were in progress meanwhile.
+    const double latency_us = self.load.latency_us;
+    const double others = self.load.request_rate_millihertz / 1e3 * latency_us / 1e6;
+    const double cpus = std::max(1U, self.load.cpus_permille) / 1e3;
+    return latency_us / (1 + others / cpus);
+}
+
+double gain(const ServerView& self, double times, const DecisionContext& context) {
+    const double takes_us = own_time_us(self, context);
+    if (!(takes_us > 0)) {
+        return 0;
+    }
+    const double held_up = forward_us / takes_us * (1 + self.serving);
+    // The request itself is late by what forwarding takes, the network included; that holds up
+    // nobody else.
+    const double late = us_in(context.forwarding_cost) / takes_us;
+    return std::max({std::min(times * held_up, enough), held_up, late});
+}
+
+}  // namespace
+
+double gain_asked_for(const ServerView& self, News news, const DecisionContext& context) {
+    return gain(self, news == News::live ? by_live_news : by_old_news, context);
+}
+
+double gain_to_ask_for(const ServerView& self, const DecisionContext& context) {
+    return gain(self, before_asking, context);
+}
+
+}  // namespace backhand
