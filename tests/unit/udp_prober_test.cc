@@ -265,15 +265,17 @@ TEST_F(Probing, AsksAllAtOnce) {
 
 TEST_F(Probing, AsksEachTimeWithAnotherNonce) {
     std::vector<std::uint64_t> nonces;
-    const Peer peer{8000, [&](const Question& question) {
-                        nonces.push_back(question.probe.nonce);
-                        question.say(question.answer(5, 68));
-                    }};
-    const std::uint32_t slot = announce(peer);
-    const UdpProber prober{*table, source, nullptr, patience_of_tests};
     constexpr std::size_t times = 100;  // more than are made at once
-    for (std::size_t count = 0; count < times; ++count) {
-        ASSERT_TRUE(ask(prober, {slot})[0]);
+    {
+        const Peer peer{8000, [&](const Question& question) {
+                            nonces.push_back(question.probe.nonce);
+                            question.say(question.answer(5, 68));
+                        }};
+        const std::uint32_t slot = announce(peer);
+        const UdpProber prober{*table, source, nullptr, patience_of_tests};
+        for (std::size_t count = 0; count < times; ++count) {
+            ASSERT_TRUE(ask(prober, {slot})[0]);
+        }
     }
 
     std::ranges::sort(nonces);
