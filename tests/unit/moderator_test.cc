@@ -1,6 +1,7 @@
 // The moderator as a process: what it tells the cluster, what it believes, and how it ends.
 #include "moderator/moderator.h"
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -24,6 +25,7 @@
 
 #include "announce/challenge.h"
 #include "announce/datagram.h"
+#include "announce/probe.h"
 #include "child_process.h"
 #include "keys_of_tests.h"
 #include "loopback.h"
@@ -96,6 +98,37 @@ protected:
         for (int heard = 0; heard < count; ++heard) {
             ASSERT_TRUE(next_announcement());
         }
+    }
+
+    // ---- what it is asked ----
+
+    void ask(const Endpoint& where, const KeyRing* its_keys) const {
+        const Probe question{.kind = Probe::Kind::question, .nonce = 4711};
+        const ProbeDatagram datagram{question, *Endpoint::parse("127.0.0.1:8000"), its_keys};
+        const SocketAddress to{where};
+        ::sendto(speaker_.socket.get(), datagram.bytes().data(), datagram.bytes().size(), 0,
+                 to.get(), to.size);
+    }
+
+    // Asks at the port that it announces.
+    std::optional<Probe> probe_it() {
+        const auto report = next_announcement();
+        if (!report || report->load.probe_port == 0) {
+            return std::nullopt;
+        }
+        ask({report->load.contact.address, static_cast<std::uint16_t>(report->load.probe_port)},
+            keys ? &*keys : nullptr);
+        if (!is_readable(speaker_.socket, patience_of_tests)) {
+            return std::nullopt;
+        }
+        std::vector<std::uint8_t> datagram(100);
+        const auto size = ::recv(speaker_.socket.get(), datagram.data(), datagram.size(), 0);
+        datagram.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+        Probe answer;
+        EXPECT_EQ(decode_probe(datagram, Probe::Kind::answer, report->load.contact,
+                               keys ? &*keys : nullptr, answer),
+                  std::nullopt);
+        return answer;
     }
 
     // ---- what it hears ----
@@ -224,6 +257,46 @@ TEST_F(AModerator, SetsWrongSumsRight) {
 
     EXPECT_TRUE(soon([&] { return table->cells().quick().serving == 1; }));
     EXPECT_EQ(table->cells().exact().serving, 1U);
+}
+
+// ---- answering probes ----
+
+TEST_F(AModerator, AnswersProbesWhereItAnnouncesThatItDoes) {
+    const std::optional<Probe> answer = probe_it();
+
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->serving, 0U);
+    EXPECT_EQ(answer->workers_idle, 9U);
+    expect_counted(Counter::probed_answered, 1);
+}
+
+TEST_F(AModerator, TellsAProbeWhatIsInProgressAtThisMoment) {
+    const ChildTally child = table->cells().claim(100);
+    for (std::uint32_t serving = 1; serving <= 5; ++serving) {
+        child.serving_began();
+        const std::optional<Probe> answer = probe_it();
+
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->serving, serving);
+    }
+}
+
+TEST_F(AModerator, AnnouncesDuringAFloodOfProbes) {
+    const auto report = next_announcement();
+    ASSERT_TRUE(report);
+    const Endpoint to{report->load.contact.address,
+                      static_cast<std::uint16_t>(report->load.probe_port)};
+    std::atomic<bool> enough = false;
+    std::jthread flood([&] {
+        while (!enough) {
+            ask(to, nullptr);
+        }
+    });
+    forget_announcements();
+    await_announcements(20);
+    enough = true;
+
+    EXPECT_GT(count(Counter::probed_answered), 0U);
 }
 
 // ---- hearing ----
@@ -596,6 +669,17 @@ TEST_F(AModeratorWithKeys, IsToldByTheAnswerThatWhatItHeardIsARecording) {
     asked_again->answer("200 OK", answer_of_web2(*asked_again, 8, 52));
     expect_counted(Counter::challenges_passed, 1);
     EXPECT_TRUE(is_proven());
+}
+
+TEST_F(AModeratorWithKeys, AnswersProbesThatAreSigned) {
+    ASSERT_TRUE(probe_it());
+
+    const auto report = next_announcement();
+    ASSERT_TRUE(report);
+    ask({report->load.contact.address, static_cast<std::uint16_t>(report->load.probe_port)},
+        nullptr);
+    expect_counted(Counter::probed_unsigned, 1);
+    expect_counted(Counter::probed_answered, 1);
 }
 
 TEST_F(AModeratorWithKeys, KeepsWhatWasProvenForItsSuccessor) {
