@@ -27,6 +27,8 @@
 #include "announce/datagram.h"
 #include "announce/probe.h"
 #include "child_process.h"
+#include "forward/peer_socket.h"
+#include "forward/pool_protocol.h"
 #include "keys_of_tests.h"
 #include "loopback.h"
 #include "measure/arriba.h"
@@ -172,6 +174,8 @@ protected:
 
     std::string pid_file() const { return directory_ + "/httpd.pid"; }
 
+    std::string socket_path() const { return directory_ + "/moderator.sock"; }
+
     std::optional<KeyRing> keys;
     TableFixture table{16, 4};
 
@@ -190,7 +194,7 @@ private:
         settings.senders.push_back(
             {.socket = std::move(bound_socket(SOCK_DGRAM).socket), .to = hearer_.address});
         settings.receivers.emplace_back(::fcntl(ear_.socket.get(), F_DUPFD_CLOEXEC, 0));
-        settings.socket_path = directory_ + "/moderator.sock";
+        settings.socket_path = socket_path();
         settings.state_directory = directory_;
         settings.count_workers = [] { return WorkerCounts{.max = 10, .busy = 1, .idle = 9}; };
         settings.log = [path = directory_ + "/log"](LogLevel, std::string_view text) {
@@ -696,6 +700,101 @@ TEST_F(AModeratorWithKeys, KeepsWhatWasProvenForItsSuccessor) {
     expect_counted(Counter::datagrams_accepted, 2);
     EXPECT_TRUE(is_proven());
     EXPECT_EQ(count(Counter::challenges_sent), 1U);
+}
+
+// ---- the pool of connections ----
+
+// Whatever runs as httpd's user can reach the moderator's socket; this is it.
+struct APool : AModerator {
+    APool() {
+        ::listen(member.socket.get(), 4);
+        ::listen(other.socket.get(), 4);
+        announce(peer(member.address, 1, 1), nullptr);
+        EXPECT_TRUE(soon([&] { return table->find_contact(member.address).has_value(); }));
+        auto connected = connect_to_moderator(socket_path());
+        EXPECT_TRUE(connected);
+        child = std::move(*connected);
+    }
+
+    // A connection to one server, given as one to another.
+    void give(const Endpoint& to, const Endpoint& said) const {
+        auto connection = connect_to(to, *IpAddress::parse("127.0.0.1"), patience_of_tests);
+        ASSERT_TRUE(connection);
+        EXPECT_TRUE(send_message(child.get(),
+                                 {.kind = PoolMessage::Kind::give,
+                                  .keepalive_timeout_ms = 60'000,
+                                  .contact = said,
+                                  .connections_max = 2},
+                                 std::move(*connection)));
+    }
+
+    // What it lends; nothing if it has none.
+    UniqueFd take(const Endpoint& contact) const {
+        EXPECT_TRUE(
+            send_message(child.get(), {.kind = PoolMessage::Kind::take, .contact = contact}));
+        EXPECT_TRUE(is_readable(child, patience_of_tests));
+        auto answer = receive_message(child.get());
+        EXPECT_TRUE(answer && *answer);
+        return std::move((*answer)->connection);
+    }
+
+    static bool is_closed(const BoundSocket& listener) {
+        const UniqueFd accepted{::accept(listener.socket.get(), nullptr, nullptr)};
+        char byte = 0;
+        return is_readable(accepted, patience_of_tests) &&
+               ::recv(accepted.get(), &byte, 1, MSG_DONTWAIT) == 0;
+    }
+
+    BoundSocket member = bound_socket(SOCK_STREAM);
+    BoundSocket other = bound_socket(SOCK_STREAM);
+    UniqueFd child;
+};
+
+TEST_F(APool, LendsWhatItWasGiven) {
+    give(member.address, member.address);
+
+    EXPECT_TRUE(take(member.address));
+    EXPECT_FALSE(take(member.address));
+    EXPECT_EQ(count(Counter::connections_refused_by_pool), 0U);
+}
+
+TEST_F(APool, TakesNoConnectionThatLeadsElsewhereThanItIsSaid) {
+    give(other.address, member.address);
+
+    EXPECT_FALSE(take(member.address));
+    EXPECT_TRUE(is_closed(other));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, TakesNoConnectionToAServerThatIsNoMember) {
+    give(other.address, other.address);
+
+    EXPECT_FALSE(take(other.address));
+    EXPECT_TRUE(is_closed(other));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, TakesNoDescriptorThatIsNoConnection) {
+    EXPECT_TRUE(send_message(child.get(),
+                             {.kind = PoolMessage::Kind::give,
+                              .keepalive_timeout_ms = 60'000,
+                              .contact = member.address,
+                              .connections_max = 2},
+                             UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}));
+
+    EXPECT_FALSE(take(member.address));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, KeepsNoMoreConnectionsThanItMay) {
+    for (int number = 0; number < 5; ++number) {
+        give(member.address, member.address);
+    }
+    const UniqueFd first = take(member.address);
+    const UniqueFd second = take(member.address);
+
+    EXPECT_TRUE(first && second);
+    EXPECT_FALSE(take(member.address));
 }
 
 }  // namespace
