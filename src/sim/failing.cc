@@ -1,3 +1,5 @@
+// Simulation, the part that comes from outside: antagonists that take CPU away, crashes, hangs,
+// partitions, and servers that join.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,3 +1,5 @@
+// Simulation, the part that decides who serves a request: the module's own chains, on what the
+// server that decides knows by then.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,3 +1,4 @@
+// Simulation, the part in which servers measure and announce themselves, and hear each other.
 #include <algorithm>
 #include <cmath>
 
