@@ -1,5 +1,5 @@
-// Simulation, the part in which requests come: Poisson, bursts, traces and closed loops, and to which
-// server each goes first.
+// Simulation, the part in which requests come: Poisson, bursts, traces and closed loops, and to
+// which server each goes first.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,5 +1,5 @@
-// Simulation, the part that is kept for the results: what was in progress, time series, and how long
-// one server had more to do than the others.
+// Simulation, the part that is kept for the results: what was in progress, time series, and how
+// long one server had more to do than the others.
 #include <algorithm>
 
 #include "sim/simulating.h"

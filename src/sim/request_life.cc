@@ -1,5 +1,5 @@
-// Simulation, the part that follows one request: its worker, its turn on the CPU, its way to a peer and
-// back, what becomes of it when that fails.
+// Simulation, the part that follows one request: its worker, its turn on the CPU, its way to a peer
+// and back, what becomes of it when that fails.
 #include <algorithm>
 
 #include "sim/simulating.h"
