@@ -225,7 +225,7 @@ private:
     // At the members, by others than this host, whose own are known.
     static double uncounted_arrivals(const CandidacySet& set) {
         std::uint64_t rates_millihertz = 0;
-        Nanoseconds ages{};
+        std::chrono::duration<double, std::nano> ages{};
         std::uint64_t sent = 0;
         for (std::size_t position = 0; position < set.size(); ++position) {
             const ServerView& server = set[position];
