@@ -1,5 +1,6 @@
 """Probes: servers tell one another what they have to do at this moment, those that may ask."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -7,12 +8,14 @@ import socket
 
 import pytest
 
+import netns
 import wire
 from all_mpms import SLOW_LOCATIONS, SLOW_PAGE, make_tokens
 from client import fetch
 from gates import Waiting
 from httpd import FORWARD_ALWAYS, MPMS, Cluster
 from processes import wait_until
+from test_networks import to_each
 from wire import Key, new_secret, other_secret
 
 ACCEPTED, STRANGER = "127.0.1.99", "127.0.9.9"
@@ -278,3 +281,54 @@ def test_the_report_page_has_the_counters():
         page = fetch(cluster.servers[0], "/backhand-status").text
 
         assert "<h3>Probes</h3>" in page
+
+
+# ---- over networks ----
+
+NO_NETWORKS = netns.why_not()
+between_hosts = pytest.mark.skipif(NO_NETWORKS is not None, reason=str(NO_NETWORKS))
+
+
+@contextlib.contextmanager
+def busy_server_elsewhere(address_of, before_start=lambda hosts: None):
+    """Two servers on hosts of their own, of which the first has enough to do."""
+    with netns.Networks([1, 2]) as networks:
+        before_start(networks.hosts)
+        with probing_cluster("event", hosts=networks.hosts, destination=to_each, accept="AcceptStats 10.77 fd77::/16",
+                             address_of=address_of) as cluster:
+            cluster.wait_until_complete()
+            first, second = cluster.servers
+            with first.inside():
+                waiting = busy(first, "elsewhere")
+            yield first, second
+            assert waiting.release() == [200] * BUSY
+
+
+@between_hosts
+@pytest.mark.parametrize("address_of", [netns.Host.address, netns.Host.address6], ids=["IPv4", "IPv6"])
+def test_probes_cross_networks(address_of):
+    with busy_server_elsewhere(address_of) as (first, second):
+        wait_until("there are answers", lambda: ask_all(first, 5) and first.counters()["probes_answered"] > 0)
+
+        assert second.counters()["probed_answered"] > 0
+        assert first.counters()["probes_failed"] + first.counters()["probe_answers_refused"] == 0
+
+
+@between_hosts
+def test_a_firewall_that_swallows_probes_keeps_no_request():
+    def wall(hosts):
+        hosts[1].run("nft", "-f", "-", said="""\
+table inet wall {
+    chain incoming {
+        type filter hook input priority 0;
+        udp dport 32768-65535 drop
+    }
+}
+""")
+
+    with busy_server_elsewhere(netns.Host.address, wall) as (first, second):
+        wait_until("it has stopped asking", lambda: ask_all(first, 5) and first.counters()["probes_withheld"] > 10)
+
+        counters = first.counters()
+        assert counters["probes_sent"] == counters["probes_unanswered"] > 0
+        assert first.sees(second)["state"] == "ok"
