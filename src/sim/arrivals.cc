@@ -1,3 +1,4 @@
+// Requests come: when, with how much work, and to which server first.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,3 +1,4 @@
+// Events from outside: what takes CPU away, and servers that crash, hang, join or are parted.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,3 +1,4 @@
+// What is kept for the results while a run goes on, herds among it.
 #include <algorithm>
 
 #include "sim/simulating.h"

@@ -1,3 +1,4 @@
+// Who serves a request: the decision as httpd makes it, and the questions it may ask.
 #include <algorithm>
 
 #include "sim/simulating.h"

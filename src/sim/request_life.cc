@@ -1,3 +1,4 @@
+// What becomes of a request from its arrival until its response is there.
 #include <algorithm>
 
 #include "sim/simulating.h"

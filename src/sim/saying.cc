@@ -1,3 +1,4 @@
+// What servers measure and announce, and when.
 #include <algorithm>
 #include <cmath>
 
