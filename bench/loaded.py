@@ -27,8 +27,8 @@ FORWARDERS = {"mod_proxy_http": lambda behind: mod_proxy("event", WORKERS, behin
               "nginx": nginx}
 DIRECT = "no forwarder"
 
-# CPU time a request, requests a second, and what wrk says.
-Sample = namedtuple("Sample", "cpu_us per_s p99_ms errors")
+# CPU time a request, of the forwarder and of the server behind it, requests a second, and what wrk says.
+Sample = namedtuple("Sample", "cpu_us behind_us per_s p99_ms errors")
 
 
 class Figures:
@@ -58,9 +58,9 @@ def measure(rounds, seconds, progress):
             order = in_turn(list(servers), number)
             for kind, (path, _) in FILES.items():
                 for name in order:
-                    figures.full[kind, name].append(sample(servers[name], path, seconds))
+                    figures.full[kind, name].append(sample(servers[name], behind, path, seconds))
             for name in in_turn([DIRECT, *servers], number):
-                figures.half[name].append(sample(servers.get(name, behind), FILE, seconds, delay_ms))
+                figures.half[name].append(sample(servers.get(name, behind), behind, FILE, seconds, delay_ms))
         after = servers["backhand"].report()["counters"]
         figures.counters = {name: after[name] - before[name] for name in after}
     return figures
@@ -72,12 +72,13 @@ def in_turn(names, number):
     return names[first:] + names[:first]
 
 
-def sample(server, path, seconds, delay_ms=None):
-    before_s = cpu_s(server.pid)
+def sample(server, behind, path, seconds, delay_ms=None):
+    before_s = [cpu_s(one.pid) for one in (server, behind)]
     load = put_load(server, path, CONNECTIONS, seconds, delay_ms)
-    used_s = cpu_s(server.pid) - before_s
+    used_s = [cpu_s(one.pid) - before for one, before in zip((server, behind), before_s)]
     assert load.requests > 0, "no request was answered"
-    return Sample(1e6 * used_s / load.requests, load.requests / load.seconds, load.p99_ms, load.errors)
+    return Sample(*(1e6 * used / load.requests for used in used_s), load.requests / load.seconds, load.p99_ms,
+                  load.errors)
 
 
 def cpu_s(leader):

@@ -3,6 +3,7 @@
 //
 // Labels name the budgets of docs/performance.md.  `bench/micro` builds and runs this.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -13,17 +14,23 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include "announce/datagram.h"
+#include "announce/probe.h"
 #include "base/text.h"
 #include "cluster/table.h"
 #include "decide/chain.h"
 #include "decide/plugin.h"
+#include "forward/udp_prober.h"
 #include "measure/machine.h"
+#include "moderator/probe_answerer.h"
 #include "table_fixture.h"
 
 namespace {
@@ -327,6 +334,155 @@ void decision_by_a_plugin_of_the_seed(benchmark::State& state) {
 }
 
 BENCHMARK(decision_by_a_plugin_of_the_seed)->Arg(16)->Arg(200)->Arg(1000);
+
+// ---- probes ----
+
+constexpr std::uint16_t http_port = 8000;
+
+// The keys of a cluster that has some, or nullptr.
+const KeyRing* ring(bool is_signed) {
+    static const auto keys = KeyRing::from_secrets({std::string(64, 'k')});
+    return is_signed && keys ? &*keys : nullptr;
+}
+
+// A server on loopback that can be asked.
+class Asked {
+public:
+    explicit Asked(bool is_signed)
+        : probed_(open_probe_socket(*IpAddress::parse("127.0.0.1"))),
+          answerer_(
+              {.contact = contact(),
+               .accept = accept_,
+               .keys = ring(is_signed),
+               .counters = counters_,
+               .news = [] { return ProbeAnswerer::News{.serving = 5, .workers_idle = 68}; }}) {
+        accept_.add(*parse_accept("127.0.0.1"));
+    }
+
+    static Endpoint contact() { return {*IpAddress::parse("127.0.0.1"), http_port}; }
+
+    bool is_open() const { return static_cast<bool>(probed_); }
+
+    Endpoint probed_at() const { return {contact().address, probed_->port}; }
+
+    std::size_t answer() { return answerer_.answer(probed_->socket.get()); }
+
+    // From a thread of its own, as soon as it is asked, until the end.
+    void answer_by_itself() {
+        thread_ = std::jthread{[this](const std::stop_token& stop) {
+            constexpr int look_ms = 100;
+            pollfd event{.fd = probed_->socket.get(), .events = POLLIN, .revents = 0};
+            while (!stop.stop_requested()) {
+                if (::poll(&event, 1, look_ms) > 0) {
+                    answer();
+                }
+            }
+        }};
+    }
+
+private:
+    Result<ProbeSocket> probed_;
+    AcceptList accept_;
+    Counters counters_;
+    ProbeAnswerer answerer_;
+    std::jthread thread_;
+};
+
+// Asks so many servers at once, whose answers another thread gives.  CPU time is the asker's.
+void probe_of_servers(benchmark::State& state, bool is_signed) {
+    Asked asked{is_signed};
+    if (!asked.is_open()) {
+        state.SkipWithError("no socket");
+        return;
+    }
+    asked.answer_by_itself();
+    const TableFixture table{64, 4};
+    table->set_self(report_from(self_slot, 1));
+    ServerReport report = report_from(1, 1);
+    report.load.contact = Asked::contact();
+    report.load.probe_port = asked.probed_at().port;
+    const std::vector<std::uint32_t> slots(static_cast<std::size_t>(state.range(0)),
+                                           table->take(report).slot_index);
+    std::vector<std::optional<ProbeAnswer>> answers(slots.size());
+    const UdpProber prober{*table, Asked::contact().address, ring(is_signed)};
+    prober.ask(slots, answers);
+
+    const std::uint64_t answered_before = table->counters().get(Counter::probes_answered);
+    const std::uint64_t allocations_before = allocations_count;
+    for ([[maybe_unused]] auto _ : state) {
+        prober.ask(slots, answers);
+        benchmark::DoNotOptimize(answers);
+    }
+    report_allocations(state, allocations_before);
+    const std::uint64_t answered =
+        table->counters().get(Counter::probes_answered) - answered_before;
+    state.counters["answered"] =
+        benchmark::Counter(static_cast<double>(answered), benchmark::Counter::kAvgIterations);
+    state.SetLabel("limit 1 ms, no allocation");
+}
+
+BENCHMARK_CAPTURE(probe_of_servers, unsigned, false)->Arg(1)->Arg(2)->Arg(4);
+BENCHMARK_CAPTURE(probe_of_servers, signed, true)->Arg(1)->Arg(2)->Arg(4);
+
+// All that asking takes but the wait: nobody answers.
+void probe_that_nobody_answers(benchmark::State& state, bool is_signed) {
+    const Asked asked{is_signed};
+    if (!asked.is_open()) {
+        state.SkipWithError("no socket");
+        return;
+    }
+    const TableFixture table{64, 4};
+    ServerReport report = report_from(1, 1);
+    report.load.contact = Asked::contact();
+    report.load.probe_port = asked.probed_at().port;
+    const std::array slots{table->take(report).slot_index};
+    std::array<std::optional<ProbeAnswer>, 1> answers;
+    const UdpProber prober{*table, Asked::contact().address, ring(is_signed), Nanoseconds{0}};
+    for ([[maybe_unused]] auto _ : state) {
+        prober.ask(slots, answers);
+        table->probe_answered(slots[0]);  // or it would soon be left alone
+        benchmark::DoNotOptimize(answers);
+    }
+}
+
+BENCHMARK_CAPTURE(probe_that_nobody_answers, unsigned, false);
+BENCHMARK_CAPTURE(probe_that_nobody_answers, signed, true);
+
+// So many questions that have come together, without what wakes the moderator.
+void answers_to_probes(benchmark::State& state, bool is_signed) {
+    Asked asked{is_signed};
+    const UniqueFd asker{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    if (!asked.is_open() || !asker) {
+        state.SkipWithError("no socket");
+        return;
+    }
+    const ProbeDatagram question{
+        {.kind = Probe::Kind::question, .nonce = 4711}, Asked::contact(), ring(is_signed)};
+    const SocketAddress to{asked.probed_at()};
+    const auto count = static_cast<std::size_t>(state.range(0));
+    std::array<std::uint8_t, probe_bytes_max> room{};
+    std::size_t answered = 0;
+    for ([[maybe_unused]] auto _ : state) {
+        state.PauseTiming();
+        for (std::size_t sent = 0; sent < count; ++sent) {
+            benchmark::DoNotOptimize(::sendto(asker.get(), question.bytes().data(),
+                                              question.bytes().size(), 0, to.get(), to.size));
+        }
+        state.ResumeTiming();
+        answered += asked.answer();
+        state.PauseTiming();
+        while (::recv(asker.get(), room.data(), room.size(), MSG_DONTWAIT) > 0) {
+        }
+        state.ResumeTiming();
+    }
+    if (answered != count * static_cast<std::size_t>(state.iterations())) {
+        state.SkipWithError("not every question was answered");
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(answered));
+}
+
+BENCHMARK_CAPTURE(answers_to_probes, unsigned, false)->Arg(1)->Arg(8);
+BENCHMARK_CAPTURE(answers_to_probes, signed, true)->Arg(1)->Arg(8);
 
 }  // namespace
 }  // namespace backhand

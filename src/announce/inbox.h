@@ -22,6 +22,7 @@ public:
     DatagramInbox();
     DatagramInbox(const DatagramInbox&) = delete;
     DatagramInbox& operator=(const DatagramInbox&) = delete;
+    ~DatagramInbox() = default;
 
     // Fetches what is there, without waiting.  Returns how many; `size` means that there may be
     // more.  What was fetched before is gone.

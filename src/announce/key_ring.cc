@@ -159,7 +159,8 @@ struct KeyRing::Key {
         : id(key_id_of(secret)),
           by_purpose{derive(sha256, secret, "backhand announcement 1"),
                      derive(sha256, secret, "backhand challenge 1"),
-                     derive(sha256, secret, "backhand request 1")} {}
+                     derive(sha256, secret, "backhand request 1"),
+                     derive(sha256, secret, "backhand probe 1")} {}
 
     Tag sign(KeyPurpose purpose, Bytes message) const {
         Digest digest;
@@ -170,7 +171,7 @@ struct KeyRing::Key {
     }
 
     std::uint8_t id;
-    std::array<Hmac, 3> by_purpose;  // by KeyPurpose
+    std::array<Hmac, 4> by_purpose;  // by KeyPurpose
 };
 
 // A secret while it is turned into a key.

@@ -38,7 +38,7 @@ constexpr std::size_t secret_bytes_max = 4096;
 
 // Every purpose has a key of its own, derived from the secret: what is signed for one can never be
 // shown for another.
-enum class KeyPurpose : std::uint8_t { announcement, challenge, request };
+enum class KeyPurpose : std::uint8_t { announcement, challenge, request, probe };
 
 constexpr std::size_t tag_bytes = 16;
 

@@ -42,7 +42,7 @@ inline std::optional<double> parse_fraction(std::string_view text) {
 template <std::integral T>
 void append_number(std::string& text, T number) {
     std::array<char, std::numeric_limits<T>::digits10 + 2>
-        digits;  // a sign, and what is more than 10^n
+        digits{};  // a sign, and what is more than 10^n
     const auto [end, error] = std::to_chars(digits.begin(), digits.end(), number);
     text.append(digits.begin(), end);
 }

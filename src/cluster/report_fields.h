@@ -48,11 +48,12 @@ constexpr std::uint64_t workers = 1'000'000;
 constexpr std::uint64_t load_permille = 1000 * workers;
 constexpr std::uint64_t latency_us = 3'600'000'000;  // an hour
 constexpr std::uint64_t interval_ms = 60'000;
+constexpr std::uint64_t port = 65'535;
 constexpr std::uint64_t total = std::uint64_t{1} << 53U;  // what every JSON reader keeps exactly
 
 }  // namespace limits
 
-constexpr std::array<ReportField, 24> report_fields = {{
+constexpr std::array<ReportField, 25> report_fields = {{
     {.name = "arriba", .narrow = &LoadReport::arriba},
     {.name = "load_permille", .narrow = &LoadReport::load_permille, .most = limits::load_permille},
     {.name = "load_hwm", .narrow = &LoadReport::load_hwm, .least = 1, .most = 1U << 20U},
@@ -99,6 +100,7 @@ constexpr std::array<ReportField, 24> report_fields = {{
      .least = 1,
      .most = limits::interval_ms},
     {.name = "keepalive_timeout_ms", .narrow = &LoadReport::keepalive_timeout_ms},
+    {.name = "probe_port", .narrow = &LoadReport::probe_port, .most = limits::port},
 }};
 
 constexpr std::array<ReportFlag, 2> report_flags = {{

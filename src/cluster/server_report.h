@@ -61,6 +61,7 @@ struct LoadReport {
     std::uint32_t latency_p99_us = 0;      // 99 % of those of the last seconds took less
     std::uint32_t latency_proxied_us = 0;  // mean of those it served for peers
     std::uint32_t keepalive_timeout_ms = 5000;  // when it closes an idle connection
+    std::uint32_t probe_port = 0;  // where, at its contact's address, it answers probes; 0: nowhere
 
     Endpoint contact;  // where peers reach it
 

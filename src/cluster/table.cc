@@ -32,6 +32,10 @@ constexpr Nanoseconds moderator_silence_max = std::chrono::seconds{2};
 constexpr Nanoseconds ejection_first = std::chrono::seconds{1};
 constexpr Nanoseconds ejection_longest = std::chrono::seconds{30};
 
+// Probes that are unanswered for less are a matter of chance.
+constexpr Nanoseconds probes_unanswered_min = std::chrono::milliseconds{100};
+constexpr Nanoseconds probes_withheld_longest = std::chrono::seconds{30};
+
 // Servers first heard of within this time after the very first were there before us.
 constexpr Nanoseconds getting_acquainted = std::chrono::seconds{5};
 
@@ -165,6 +169,8 @@ struct ClusterTable::Slot {
     std::atomic<std::uint32_t> pooled;
     std::atomic<std::uint32_t> connections_missed;
     std::atomic<std::uint64_t> name_hash;
+    std::atomic<std::uint64_t> probes_unanswered_since;  // 0: the last was answered
+    std::atomic<std::uint64_t> probes_withheld_until;
 };
 
 // Padded on purpose: what every process changes lies apart from what every process reads.
@@ -302,6 +308,7 @@ void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_i
     target.failures.store(0, std::memory_order_relaxed);
     target.pooled.store(0, std::memory_order_relaxed);
     target.connections_missed.store(0, std::memory_order_relaxed);
+    probe_answered(slot_index);
     glance.fresh.store(0, std::memory_order_relaxed);
 }
 
@@ -770,6 +777,45 @@ bool ClusterTable::is_ejected(std::uint32_t slot_index, MonotonicTime now) const
 
 std::uint32_t ClusterTable::failures_in_a_row(std::uint32_t slot_index) const {
     return slot(slot_index).failures.load(std::memory_order_relaxed);
+}
+
+std::optional<ClusterTable::ProbeTarget> ClusterTable::probe_target(
+    std::uint32_t slot_index) const {
+    LoadReport load;
+    const bool whole = slot(slot_index).report.read_whole([&](const auto& reader) {
+        reader.template copy_first<sizeof load>(&load);
+    });
+    if (!whole || load.probe_port == 0) {
+        return std::nullopt;
+    }
+    return ProbeTarget{load.contact, static_cast<std::uint16_t>(load.probe_port)};
+}
+
+bool ClusterTable::probes_withheld(std::uint32_t slot_index, MonotonicTime now) const {
+    return slot(slot_index).probes_withheld_until.load(std::memory_order_relaxed) > now;
+}
+
+void ClusterTable::probe_answered(std::uint32_t slot_index) const {
+    Slot& target = slot(slot_index);
+    if (target.probes_unanswered_since.load(std::memory_order_relaxed) != 0) {
+        target.probes_unanswered_since.store(0, std::memory_order_relaxed);
+        target.probes_withheld_until.store(0, std::memory_order_relaxed);
+    }
+}
+
+void ClusterTable::probe_unanswered(std::uint32_t slot_index, MonotonicTime now) const {
+    Slot& target = slot(slot_index);
+    MonotonicTime since = 0;
+    if (target.probes_unanswered_since.compare_exchange_strong(since, now,
+                                                               std::memory_order_relaxed)) {
+        return;
+    }
+    const Nanoseconds unanswered_for = elapsed(since, now);
+    // Those that were asked together are one.
+    if (unanswered_for >= probes_unanswered_min && !probes_withheld(slot_index, now)) {
+        const Nanoseconds pause = std::min(unanswered_for, probes_withheld_longest);
+        target.probes_withheld_until.store(now + nanoseconds_in(pause), std::memory_order_relaxed);
+    }
 }
 
 std::uint32_t ClusterTable::pooled_connections(std::uint32_t slot_index) const {

@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 10;
+constexpr std::uint32_t cluster_layout_version = 11;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -180,6 +180,24 @@ public:
     std::uint32_t failures_in_a_row(std::uint32_t slot_index) const override;
 
     RetryBudget& retries() const;
+
+    // ---- observed, by the processes that probe ----
+
+    struct ProbeTarget {
+        Endpoint contact;
+        std::uint16_t port = 0;  // of the contact's address
+    };
+
+    // Where the server answers probes; nullopt: nowhere.
+    std::optional<ProbeTarget> probe_target(std::uint32_t slot_index) const;
+
+    // True while it is not worth asking: nothing has been answered for a while, and asking would
+    // cost each request the time to wait for it.  That is so for as long again as probes had been
+    // unanswered when the last one was, but at most 30 s.
+    bool probes_withheld(std::uint32_t slot_index, MonotonicTime now) const;
+
+    void probe_answered(std::uint32_t slot_index) const;
+    void probe_unanswered(std::uint32_t slot_index, MonotonicTime now) const;
 
     // Idle connections the moderator holds for this peer: a hint whether asking is worthwhile.
     std::uint32_t pooled_connections(std::uint32_t slot_index) const;

@@ -86,8 +86,13 @@ void CandidacySet::add(const ServerView& server) {
 }
 
 void CandidacySet::make_all_members() {
-    order_.resize(servers_count_);
-    std::iota(order_.begin(), order_.end(), 0U);
+    const std::size_t known = all_.size();
+    if (known < servers_count_) {
+        all_.resize(servers_count_);
+        std::iota(all_.begin() + static_cast<std::ptrdiff_t>(known), all_.end(),
+                  static_cast<std::uint32_t>(known));
+    }
+    order_.assign(all_.begin(), all_.begin() + static_cast<std::ptrdiff_t>(servers_count_));
 }
 
 void CandidacySet::make_room(std::size_t servers_count) {
@@ -105,6 +110,12 @@ std::optional<double> CandidacySet::score(std::size_t position) const {
 void CandidacySet::begin_without(const ServerView& self) {
     begin(self);
     order_.clear();
+}
+
+void CandidacySet::remove_self() {
+    if (const auto found = std::find(order_.begin(), order_.end(), 0U); found != order_.end()) {
+        order_.erase(found);
+    }
 }
 
 bool CandidacySet::has_slot(std::uint32_t slot_index) const {

@@ -123,6 +123,9 @@ public:
         }
     }
 
+    // Does nothing if self is no member.
+    void remove_self();
+
     bool has_slot(std::uint32_t slot_index) const;
 
     std::size_t size() const { return order_.size(); }
@@ -302,6 +305,7 @@ private:
     std::vector<double> scores_;       // of servers_, or none; no_score: none yet
     std::size_t servers_count_ = 0;
     std::vector<std::uint32_t> order_;    // indices into servers_
+    std::vector<std::uint32_t> all_;      // 0, 1, 2, ...: what order_ begins with
     std::vector<Ranked> ranking_;         // room to sort in
     std::vector<std::uint32_t> numbers_;  // room for numbers()
     std::vector<std::uint32_t> slots_;    // room for Chain to choose from

@@ -155,16 +155,20 @@ private:
 inline double random_key(Random& random, double weight, double limit) {
     const double chance = random.fraction();
     return chance >= limit * weight ? std::numeric_limits<double>::infinity()
-                                    : -std::log1p(-chance) / weight;
+                                    : -std::log(1 - chance) / weight;
 }
 
 // Random order, in which fast and large servers come first more often.
 class ByWeighted final : public CandidacyFunction {
 public:
     void apply(CandidacySet& set, const DecisionContext& context) const override {
-        const double mean = mean_speed(set);
-        set.order_by([&context, mean](const ServerView& server, double limit) {
-            const double speed = server.load.arriba != 0 ? server.load.arriba : mean;
+        double mean = 0;
+        set.order_by([&set, &context, &mean](const ServerView& server, double limit) {
+            double speed = server.load.arriba;
+            if (server.load.arriba == 0) {
+                mean = mean > 0 ? mean : mean_speed(set);
+                speed = mean;
+            }
             return random_key(context.random, speed * std::max(1U, server.load.cpus_permille),
                               limit);
         });
@@ -221,15 +225,16 @@ private:
     // At the members, by others than this host, whose own are known.
     static double uncounted_arrivals(const CandidacySet& set) {
         std::uint64_t rates_millihertz = 0;
-        double ages_s = 0;
+        Nanoseconds ages{};
         std::uint64_t sent = 0;
         for (std::size_t position = 0; position < set.size(); ++position) {
             const ServerView& server = set[position];
             rates_millihertz += server.load.request_rate_millihertz;
-            ages_s += std::chrono::duration<double>(server.age).count();
+            ages += server.age;
             sent += server.sent_since;
         }
-        const double mean_age = ages_s / static_cast<double>(set.size());
+        const double mean_age =
+            std::chrono::duration<double>(ages).count() / static_cast<double>(set.size());
         return std::max(0.0, static_cast<double>(rates_millihertz) / 1000 * mean_age -
                                  static_cast<double>(sent));
     }

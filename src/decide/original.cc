@@ -176,9 +176,7 @@ public:
 
 class RemoveSelf final : public CandidacyFunction {
 public:
-    void apply(CandidacySet& set, const DecisionContext& context) const override {
-        set.keep_if([&](const ServerView& server) { return keeps(server, context); });
-    }
+    void apply(CandidacySet& set, const DecisionContext&) const override { set.remove_self(); }
 
     Effect effect() const override { return Effect::keeps; }
 

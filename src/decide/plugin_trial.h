@@ -35,7 +35,7 @@ public:
         const DescriptorBox* box = nullptr;       // where the file goes if it is good
         std::uint32_t number = 0;                 // of this trial, for the box
         std::function<bool()> prepare = nullptr;  // run by the process first; false: it cannot try
-        std::chrono::seconds cpu_limit{10};            // of CPU that it may use
+        std::chrono::seconds cpu_limit{10};       // of CPU that it may use
         Nanoseconds limit = std::chrono::seconds{30};  // until it must be over all the same
     };
 

@@ -223,7 +223,8 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
                                   .table = instance.table,
                                   .random = random,
                                   .now = began_at,
-                                  .forwarding_cost = instance.table.forwarding_cost(began_at)};
+                                  .forwarding_cost = instance.table.forwarding_cost(began_at),
+                                  .prober = &instance.child->prober};
     if (is_traced(facts, config)) {
         const Explanation explanation = explain(*config.chain, context, (*lease).set, decision);
         add_trace(r, explanation_line(explanation, trace_bytes_max));

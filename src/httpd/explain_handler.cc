@@ -247,7 +247,8 @@ void explain_to(request_rec* r, const Question& question, ImaginedRequest& imagi
                                   .table = instance.table,
                                   .random = random,
                                   .now = now,
-                                  .forwarding_cost = instance.table.forwarding_cost(now)};
+                                  .forwarding_cost = instance.table.forwarding_cost(now),
+                                  .prober = &instance.child->prober};
     CandidacySet set;
     Decision decision;
     explanation = explain(*config.chain, context, set, decision);

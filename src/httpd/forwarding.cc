@@ -27,6 +27,9 @@ namespace {
 // Bounds what one request can cost when the cluster is in trouble.
 constexpr std::size_t peers_tried_max = 3;
 
+// For how long a peer may leave open whether it wants a body; as long as curl waits.
+constexpr Nanoseconds agreement_wait = std::chrono::seconds{1};
+
 // RFC 9110 section 9.2.2.  Only these may be sent a second time without knowing what became of the
 // first.
 bool is_idempotent(std::string_view method) {
@@ -85,6 +88,7 @@ private:
     Attempt converse(PeerConnection& connection, const ServerView& peer);
     Attempt send_request(PeerConnection& connection, const ServerView& peer,
                          ResponseRelay& response);
+    Attempt await_agreement(PeerConnection& connection, ResponseRelay& response);
     Attempt stream_body(PeerConnection& connection, ResponseRelay& response);
     Attempt next_piece(const PeerConnection& connection, ResponseRelay& response,
                        std::string& piece);
@@ -351,6 +355,8 @@ Attempt Exchange::converse(PeerConnection& connection, const ServerView& peer) {
         attempt = receive_response(connection, response);
     }
     if (response.is_declined()) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r_, "peer %s declines: %s",
+                      peer.load.contact.to_string().c_str(), response.declined_for());
         count(Counter::forward_declined);
         attempt = Attempt::not_taken;
     }
@@ -399,18 +405,34 @@ Attempt Exchange::send_request(PeerConnection& connection, const ServerView& pee
     return head_.expect_continue ? stream_body(connection, response) : Attempt::answered;
 }
 
-// The peer agrees first (RFC 9110 section 10.1.1), so that up to here it has processed nothing.
+// The peer agrees first (RFC 9110 section 10.1.1), so that up to here it has processed nothing. One
+// that says nothing may know no expectations, and wait for the body as we wait for it.
+Attempt Exchange::await_agreement(PeerConnection& connection, ResponseRelay& response) {
+    const MonotonicTime asked_at = monotonic_now();
+    while (!response.may_continue() && !response.has_head()) {
+        const Nanoseconds left = agreement_wait - elapsed(asked_at, monotonic_now());
+        if (left <= Nanoseconds{0}) {
+            response.ask_no_longer();
+            break;
+        }
+        const Nanoseconds silence = patience(response);
+        const auto received = response.receive(connection.socket.get(), std::min(left, silence));
+        const bool goes_on =
+            received || (received.error().kind == Error::Kind::timed_out && left < silence);
+        if (!goes_on) {
+            return lost(connection, response, received.error());
+        }
+    }
+    return Attempt::answered;
+}
+
 // While the body goes out, whatever comes back is passed on: a peer that answers before it has read
 // everything must not wait for us while we wait for it.
 Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& response) {
     const int socket = connection.socket.get();
-    while (!response.may_continue() && !response.has_head()) {
-        if (const auto received = response.receive(socket, patience(response)); !received) {
-            return lost(connection, response, received.error());
-        }
-    }
-    if (!response.may_continue()) {
-        return Attempt::answered;  // a final response instead: the body is not wanted
+    const Attempt agreed = await_agreement(connection, response);
+    if (agreed != Attempt::answered || response.has_head()) {
+        return agreed;  // a final response instead: the body is not wanted
     }
     std::string piece{body_.prefetched()};
     bool at_end = false;

@@ -50,9 +50,11 @@ std::optional<IpAddress> tcp_sender(const conn_rec* connection) {
 
 void set_client_address(request_rec* r, const ClientIdentity& identity) {
     const std::string text = identity.client.to_string();
+    // With APR_UNSPEC the resolver would ask the kernel which families this host has.
+    const apr_int32_t family = identity.client.is_v4() ? APR_INET : APR_INET6;
     apr_sockaddr_t* address = nullptr;
-    if (apr_sockaddr_info_get(&address, text.c_str(), APR_UNSPEC, identity.client_port, 0,
-                              r->pool) == APR_SUCCESS) {
+    if (apr_sockaddr_info_get(&address, text.c_str(), family, identity.client_port, 0, r->pool) ==
+        APR_SUCCESS) {
         r->useragent_addr = address;
         r->useragent_ip = apr_pstrdup(r->pool, text.c_str());
     }
@@ -116,7 +118,9 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     state.instance->table.counters().add(Counter::proxied_accepted);
 }
 
-int send_back(RequestState& state, std::string_view why) {
+int send_back(const request_rec* r, RequestState& state, std::string_view why) {
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "declines a request that %s forwarded: %s",
+                  r->connection->client_ip, why.data());
     state.instance->table.counters().add(Counter::proxied_declined);
     state.declined = why.data();
     return HTTP_SERVICE_UNAVAILABLE;
@@ -182,7 +186,7 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
         origin = origin_of(r, instance, fields);
         if (!origin) {
             counters.add(Counter::proxied_unsigned);
-            return send_back(state, declined::not_signed);
+            return send_back(r, state, declined::not_signed);
         }
     }
     const auto forwarder = instance.table.find_live_member(
@@ -191,20 +195,20 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
     if (!forwarder) {
         // Probably a member we have not heard of yet.  Serving it as the forwarder's own request
         // would be wrong, and nothing has been done for it: the forwarder serves it itself.
-        return send_back(state, declined::unknown_member);
+        return send_back(r, state, declined::unknown_member);
     }
     if (origin && !instance.table.exchange_numbers(*forwarder).take(origin->number)) {
         counters.add(Counter::proxied_replayed);
-        return send_back(state, declined::replayed);
+        return send_back(r, state, declined::replayed);
     }
     if (is_busy(instance.table)) {
         counters.add(Counter::proxied_busy);
-        return send_back(state, declined::busy);
+        return send_back(r, state, declined::busy);
     }
     remove_via_of_forwarder(r, instance.table, *forwarder);
     adopt(r, state, identity);
     // The virtual hosts of the two servers may differ more than their names show.
-    return offers_site(r->server, identity.site) ? OK : send_back(state, declined::other_site);
+    return offers_site(r->server, identity.site) ? OK : send_back(r, state, declined::other_site);
 }
 
 // A request that says it comes from a peer: from whom it may be believed.

@@ -6,8 +6,6 @@
 // shared memory it points to.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,9 +17,11 @@
 #include "announce/key_ring.h"
 #include "announce/socket.h"
 #include "base/random.h"
+#include "base/shelf.h"
 #include "cluster/table.h"
 #include "decide/chain.h"
 #include "forward/peer_connections.h"
+#include "forward/udp_prober.h"
 #include "httpd/apache.h"
 #include "httpd/config.h"
 #include "httpd/request_state.h"
@@ -42,28 +42,19 @@ struct DecisionRoom {
     Decision decision;
 };
 
-// Rooms that are not in use.  Lock-free; one more is made when all are out.
-class RoomShelf {
-public:
-    std::unique_ptr<DecisionRoom> take();
-    void put_back(std::unique_ptr<DecisionRoom> room);
-
-    RoomShelf() = default;
-    RoomShelf(const RoomShelf&) = delete;
-    RoomShelf& operator=(const RoomShelf&) = delete;
-    ~RoomShelf();
-
-private:
-    std::array<std::atomic<DecisionRoom*>, 64> places_{};
-};
+using RoomShelf = Shelf<DecisionRoom>;
 
 // What one httpd child has.
 struct ChildState {
-    ChildState(PeerConnections::Settings settings, ClusterTable table, std::uint64_t seed)
-        : connections(std::move(settings), table),
+    // `keys` as UdpProber takes them.
+    ChildState(PeerConnections::Settings settings, const KeyRing* keys, ClusterTable table,
+               std::uint64_t seed)
+        : prober(table, settings.source, keys),
+          connections(std::move(settings), table),
           random(seed) {}
 
     ChildTally tally;
+    UdpProber prober;
     PeerConnections connections;
     RandomSource random;
     RoomShelf rooms;

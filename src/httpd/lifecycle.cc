@@ -379,7 +379,7 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
             .connect_limit = settings.limits.connect,
             .source = instance->self.load.contact.address,
         },
-        instance->table, std::random_device{}());
+        instance->keys ? &*instance->keys : nullptr, instance->table, std::random_device{}());
     instance->child->tally = instance->table.cells().claim(::getpid());
     if (!instance->child->tally) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,

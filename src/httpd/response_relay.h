@@ -49,6 +49,10 @@ public:
     // The peer sends the request back unserved; nothing of this response may be used.
     bool is_declined() const { return declined_for_ != nullptr; }
 
+    // One of namespace declined, or what a later version says; empty: it has not said why.
+    // REQUIRES: is_declined().
+    const char* declined_for() const { return declined_for_; }
+
     // It does so for who sends it: it would send back any other.  REQUIRES: is_declined().
     bool disbelieves_forwarder() const { return declined::is_for_forwarder(declined_for_); }
 
@@ -58,6 +62,9 @@ public:
     // The peer is asked before it gets the body.  417 then means that it does not know how to be
     // asked, and has done nothing (RFC 9110 section 15.5.18).
     void ask_first() { asked_first_ = true; }
+
+    // The peer has not answered that: the body is sent without.
+    void ask_no_longer() { asked_first_ = false; }
 
     // The peer may switch protocols: the request asks for it.
     void expect_upgrade() { upgrade_expected_ = true; }

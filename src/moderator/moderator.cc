@@ -25,6 +25,7 @@
 #include "moderator/challenger.h"
 #include "moderator/connection_opener.h"
 #include "moderator/drop_log.h"
+#include "moderator/probe_answerer.h"
 
 namespace backhand {
 
@@ -61,6 +62,12 @@ constexpr Nanoseconds opened_ahead_kept = std::chrono::seconds{10};
 // With the inbox's size 25,600 announcements a second: ten times those of a large cluster.
 constexpr int batches_per_look_max = 4;
 
+// As many a second as the announcements above, twice over: beyond that the CPU is httpd's.
+constexpr std::size_t probes_per_look_max = 512;
+
+// How long a count of the workers tells what they are doing now.
+constexpr Nanoseconds workers_counted_for = std::chrono::milliseconds{1};
+
 class Moderator {
 public:
     Moderator(ModeratorSettings settings, ClusterTable table)
@@ -75,8 +82,12 @@ public:
                   [this](const Endpoint& contact, UniqueFd connection) {
                       keep_opened(contact, std::move(connection));
                   }),
-          timer_(loop_),
-          signals_(loop_, SIGTERM, SIGINT, retire_signal) {}
+          signals_(loop_, SIGTERM, SIGINT, retire_signal),
+          probe_answerer_({.contact = settings_.self.load.contact,
+                           .accept = settings_.accept,
+                           .keys = settings_.keys,
+                           .counters = table_.counters(),
+                           .news = [this] { return news_for_probes(); }}) {}
 
     int run();
 
@@ -89,6 +100,7 @@ private:
     void start_boot();
     void start_challenger();
     void start_pool();
+    void start_answering_probes();
 
     void look();
     void sweep(MonotonicTime now, InFlight in_flight);
@@ -103,6 +115,9 @@ private:
                                     ServerReport& report) const;
     void challenge(const ServerReport& report);
     void take_answer(const Endpoint& contact, const ChallengeAnswer& answer);
+
+    void await_probes();
+    ProbeAnswerer::News news_for_probes();
 
     void accept_child();
     void listen_to_child(const std::shared_ptr<Descriptor>& child);
@@ -129,12 +144,19 @@ private:
 
     asio::io_context loop_{1};
     ConnectionOpener opener_;
-    asio::steady_timer timer_;
     asio::signal_set signals_;
     DatagramInbox inbox_;
     std::unique_ptr<Descriptor> listener_;
     ConnectionPool pool_;
     std::unique_ptr<Challenger> challenger_;  // only with keys
+
+    // Where peers ask what this server has to do; nullptr: nowhere.
+    std::unique_ptr<Descriptor> probed_;
+    ProbeAnswerer probe_answerer_;
+    std::size_t probes_since_look_ = 0;
+    bool probes_paused_ = false;  // there were too many of them
+    WorkerCounts workers_;
+    MonotonicTime workers_counted_at_ = 0;
 
     struct Measured {
         MonotonicTime at = 0;
@@ -146,18 +168,22 @@ private:
     MonotonicTime swept_at_ = 0;
     MonotonicTime retire_at_ = 0;  // 0: not asked to
     MonotonicTime pid_file_seen_at_ = 0;
+    bool no_worker_seen_ = true;     // since the start: until then this server takes no requests
     bool accepting_paused_ = false;  // no descriptor was left for another child
 };
 
 int Moderator::run() {
     start_boot();
     epoch_ = table_.become_writer(predecessor_patience);
+    start_answering_probes();
     measure(table_.cells().exact());
     start_challenger();
     start_pool();
     await_signal();
-    look();
-    loop_.run();
+    while (!loop_.stopped()) {
+        look();
+        loop_.run_for(look_every);
+    }
     table_.stop_writing();
     return 0;
 }
@@ -226,19 +252,33 @@ void Moderator::start_pool() {
     accept_child();
 }
 
+void Moderator::start_answering_probes() {
+    auto opened = open_probe_socket(settings_.self.load.contact.address);
+    if (!opened) {
+        log(LogLevel::notice, "peers cannot ask this server by probes: " + opened.error().detail);
+        return;
+    }
+    probed_ = std::make_unique<Descriptor>(loop_, opened->socket.release());
+    settings_.self.load.probe_port = opened->port;
+    await_probes();
+}
+
 void Moderator::look() {
     if (!table_.is_writer(epoch_)) {
         loop_.stop();
         return;
     }
     const MonotonicTime now = monotonic_now();
-    const bool orphaned = ::getppid() != parent_;
-    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
-        leave();
-        return;
-    }
     table_.writer_alive(now);
     receive();
+    if (no_worker_seen_ && settings_.count_workers().idle != 0) {
+        no_worker_seen_ = false;
+        schedule_.hurry();
+    }
+    probes_since_look_ = 0;
+    if (std::exchange(probes_paused_, false)) {
+        await_probes();
+    }
     const InFlight in_flight = table_.cells().exact();
     const Milliseconds interval{settings_.self.load.interval_ms};
     if (schedule_.is_due(in_flight, interval, now)) {
@@ -253,15 +293,14 @@ void Moderator::look() {
         swept_at_ = now;
         sweep(now, in_flight);
     }
-    timer_.expires_after(look_every);
-    timer_.async_wait([this](const std::error_code& error) {
-        if (!error) {
-            look();
-        }
-    });
 }
 
 void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
+    const bool orphaned = ::getppid() != parent_;
+    if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
+        leave();
+        return;
+    }
     open_ahead();
     pool_.sweep(now);
     pool_.for_each_peer(
@@ -272,9 +311,6 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     }
     if (std::exchange(accepting_paused_, false)) {
         accept_child();
-    }
-    if (::getppid() != parent_) {
-        loop_.stop();
     }
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
@@ -432,6 +468,31 @@ void Moderator::take_answer(const Endpoint& contact, const ChallengeAnswer& answ
     table_.refresh(*slot_index, answer.boot_id, answer.measurement, answer.serving,
                    answer.workers_idle, monotonic_now());
     log(LogLevel::info, contact.to_string() + " has proved that it holds the cluster's key");
+}
+
+// Not at the next look, as announcements: whoever asks waits for the answer.
+void Moderator::await_probes() {
+    probed_->async_wait(Descriptor::wait_read, [this](const std::error_code& error) {
+        if (error) {
+            return;
+        }
+        probes_since_look_ += probe_answerer_.answer(probed_->native_handle());
+        if (probes_since_look_ >= probes_per_look_max) {
+            probes_paused_ = true;
+            return;
+        }
+        await_probes();
+    });
+}
+
+// As it is announced, and of this moment.
+ProbeAnswerer::News Moderator::news_for_probes() {
+    const MonotonicTime now = monotonic_now();
+    if (elapsed(workers_counted_at_, now) >= workers_counted_for) {
+        workers_ = settings_.count_workers();
+        workers_counted_at_ = now;
+    }
+    return {.serving = table_.cells().quick().serving, .workers_idle = workers_.idle};
 }
 
 void Moderator::accept_child() {

@@ -159,18 +159,18 @@ constexpr std::array<ColumnGroup, 4> number_columns = {{
     {"Machine", machine_columns},
 }};
 
-enum class CounterGroup { announcements, decisions, forwarding, connections };
+enum class CounterGroup { announcements, probes, decisions, forwarding, connections };
 
-constexpr std::array<std::string_view, 4> counter_group_headings = {
-    "Announcements",
-    "Decisions",
-    "Forwarding",
-    "Connections",
+constexpr std::array<std::string_view, 5> counter_group_headings = {
+    "Announcements", "Probes", "Decisions", "Forwarding", "Connections",
 };
 
 CounterGroup group_of(std::string_view counter_name) {
     if (counter_name.starts_with("datagrams_") || counter_name.starts_with("challenges_")) {
         return CounterGroup::announcements;
+    }
+    if (counter_name.starts_with("probe")) {
+        return CounterGroup::probes;
     }
     if (counter_name.starts_with("connections_")) {
         return CounterGroup::connections;

@@ -1,4 +1,5 @@
-// Requests come: when, with how much work, and to which server first.
+// Simulation, the part in which requests come: Poisson, bursts, traces and closed loops, and to
+// which server each goes first.
 #include <algorithm>
 
 #include "sim/simulating.h"

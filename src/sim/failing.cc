@@ -1,4 +1,5 @@
-// Events from outside: what takes CPU away, and servers that crash, hang, join or are parted.
+// Simulation, the part that comes from outside: antagonists that take CPU away, crashes, hangs,
+// partitions, and servers that join.
 #include <algorithm>
 
 #include "sim/simulating.h"

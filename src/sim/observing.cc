@@ -1,4 +1,5 @@
-// What is kept for the results while a run goes on, herds among it.
+// Simulation, the part that is kept for the results: what was in progress, time series, and how
+// long one server had more to do than the others.
 #include <algorithm>
 
 #include "sim/simulating.h"

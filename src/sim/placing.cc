@@ -1,4 +1,5 @@
-// Who serves a request: the decision as httpd makes it, and the questions it may ask.
+// Simulation, the part that decides who serves a request: the module's own chains, on what the
+// server that decides knows by then.
 #include <algorithm>
 
 #include "sim/simulating.h"

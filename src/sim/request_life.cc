@@ -1,4 +1,5 @@
-// What becomes of a request from its arrival until its response is there.
+// Simulation, the part that follows one request: its worker, its turn on the CPU, its way to a peer
+// and back, what becomes of it when that fails.
 #include <algorithm>
 
 #include "sim/simulating.h"

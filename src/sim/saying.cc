@@ -1,4 +1,4 @@
-// What servers measure and announce, and when.
+// Simulation, the part in which servers measure and announce themselves, and hear each other.
 #include <algorithm>
 #include <cmath>
 

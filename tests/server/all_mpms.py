@@ -34,16 +34,21 @@ Backhand off
 </Location>"""
 
 
+def make_tokens(server):
+    """What the slow page shares out."""
+    tokens = server.folder / "tokens"
+    tokens.touch()
+    if os.geteuid() == 0:
+        shutil.chown(tokens, "www-data")
+
+
 def cluster_of_all_mpms(**settings):
     """One server of each MPM, and the onlooker, which runs event."""
     made = Cluster(lambda number: [*MPMS, "event"][number - 1], size=ONLOOKER,
                    site_name=lambda number: "onlooker.backhand.test" if number == ONLOOKER else client.SITE,
                    **{"server_lines": SLOW_PAGE, "site_lines": SLOW_LOCATIONS, **settings})
     for server in made.servers:
-        tokens = server.folder / "tokens"
-        tokens.touch()
-        if os.geteuid() == 0:
-            shutil.chown(tokens, "www-data")
+        make_tokens(server)
     return made
 
 

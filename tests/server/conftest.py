@@ -42,11 +42,21 @@ def by_hostname(plugin_folder):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Shows what the servers wrote beside a failure."""
+    """Shows what the servers know and wrote beside a failure."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
         for cluster in httpd.running:
             for server in cluster.everyone:
                 tail = "\n".join(server.diary().splitlines()[-40:])
+                report.sections.append((f"report of {server}", _knowledge_of(server)))
                 report.sections.append((f"error log of {server}", tail))
+
+
+def _knowledge_of(server):
+    try:
+        told = server.report()
+    except Exception as trouble:  # it may be the one that failed, or be without the module
+        return repr(trouble)
+    counts = {name: count for name, count in told["counters"].items() if count}
+    return "\n".join(map(str, [counts, *told["servers"]]))

@@ -244,11 +244,15 @@ Include {HERE}/conf/site.conf
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", **self.environment})
 
     def answers(self):
-        """Whether it serves by now; an error when it has ended instead."""
+        """Whether it serves by now; an error when it has ended instead.
+
+        Asked with a request about the server itself: any other could be forwarded, to a server that is just
+        starting and has not heard of this one, and would then be left alone for a second.
+        """
         if self._process.poll() is not None:
             raise Timeout(f"{self} did not start, exit status {self._process.returncode}\n{self.diary()}")
         try:
-            return client.fetch(self, "/small.html", limit_s=10).status == 200
+            return client.fetch(self, "*", method="OPTIONS", limit_s=10).status == 200
         except OSError:
             return False
 
@@ -486,10 +490,10 @@ class Cluster:
             wait_until(lambda viewer=viewer: f"{viewer} sees {members}: {viewer.report()}",
                        lambda viewer=viewer: _all_are_ready(viewer.report(), members))
         for viewer in members:
-            self._let_workers_start(viewer, members)
+            self.let_workers_start(viewer, members)
         return self
 
-    def _let_workers_start(self, viewer, members):
+    def let_workers_start(self, viewer, members):
         """Until they have, little is forwarded to a server and by it. Some never do: a test has said otherwise."""
         wanted = {server.contact: min(6, self.workers) if server.mpm == "prefork" else self.workers
                   for server in members}

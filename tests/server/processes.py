@@ -140,6 +140,13 @@ def connections_from(source_address, address, port):
     return ports
 
 
+def open_connections(source_address, address, port):
+    """How many connections between two servers are open at both ends."""
+    prefix, target = _hex_endpoint(source_address, 0)[:9], _hex_endpoint(address, port)
+    return sum(local.startswith(prefix) and (remote, state) == (target, TCP_ESTABLISHED)
+               for local, remote, state, _ in _tcp_table())
+
+
 def holder_of(server_end, client_end, candidates):
     """The process among candidates that holds the server's side of an open connection."""
     local, remote = _hex_endpoint(*server_end), _hex_endpoint(*client_end)

@@ -381,6 +381,7 @@ def announced(cluster, plain, *options, services=(client.SITE,), state=None, rea
                  state or cluster.folder / "announced", *options) as announcing:
         if ready:
             wait_until_usable(first, plain, known and known["boot_id"])
+            cluster.let_workers_start(first, [first])
         yield announcing
 
 

@@ -10,7 +10,7 @@ import pytest
 from client import Connection, chunked, fetch, request
 from hammer import ask_all
 from httpd import MPMS, Cluster
-from processes import connections_from, wait_until
+from processes import connections_from, open_connections, wait_until
 
 # Of a hundred requests one after the other at most so many may have needed a new connection:
 # each forwarding process may have one of its own.
@@ -163,6 +163,18 @@ def test_a_peer_that_keeps_no_connections_is_forwarded_to_all_the_same():
             assert fetch(first, "/cgi/echo.cgi", method="POST", body=body).body == body
 
         assert first.counters()["forwarded"] == before + 40
+
+
+@pytest.mark.parametrize("mpm", ["prefork", "worker"])
+def test_idle_connections_hold_at_most_one_worker_of_a_peer_whose_connections_hold_workers(mpm):
+    with Cluster(mpm) as cluster:
+        first, second = cluster.wait_until_complete().servers
+        results = ask_all([(first, "/small.html", "X-Token: many")] * 200, 6)
+        assert results == ["HTTP/1.1 200 OK"] * 200
+        assert first.counters()["forwarded"] > 100
+
+        wait_until("no more than one is left",
+                   lambda: open_connections(first.address, second.address, second.port) <= 1, limit_s=4)
 
 
 @pytest.mark.parametrize("mpm", MPMS)

@@ -278,7 +278,7 @@ LIMITS = {
     "forwarding": (0, 10**6), "forwarded_total": (0, 2**53), "request_rate_millihertz": (0, U32),
     "error_rate_millihertz": (0, U32), "latency_us": (0, 3_600_000_000), "latency_p99_us": (0, 3_600_000_000),
     "latency_at_load_us": (0, 3_600_000_000), "latency_proxied_us": (0, 3_600_000_000), "interval_ms": (1, 60_000),
-    "keepalive_timeout_ms": (0, U32)}
+    "keepalive_timeout_ms": (0, U32), "probe_port": (0, 65_535)}
 
 # The numbers that are never more than another one.
 AT_MOST = {"memory_available_bytes": "memory_total_bytes", "workers_busy": "workers_max", "workers_idle": "workers_max"}

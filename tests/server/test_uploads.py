@@ -89,9 +89,16 @@ def answer_unless_asked_first(exchange):
     exchange.hold()
 
 
+def take_without_agreeing(exchange):
+    """Knows no expectations: waits for the body, and answers with its length."""
+    body = exchange.read(int(exchange.field("Content-Length")))
+    exchange.send(response("200 OK", str(len(body)).encode()))
+
+
 RECORDED = Recorder()
 BEHAVIOURS = {
     "takes": RECORDED,
+    "takes-without-agreeing": take_without_agreeing,
     "hints": agree_after_hints,
     "answers-before": answer_before_the_body,
     "knows-no-expectation": answer_unless_asked_first,
@@ -154,6 +161,15 @@ def test_a_body_is_passed_on_whatever_the_method(forwarder, method):
 
     assert result_of(server, target, method) == PASSED_ON
     assert RECORDED.bodies[target] == BODY
+
+
+def test_a_peer_that_does_not_say_whether_it_agrees_gets_the_body_all_the_same(forwarder):
+    server, _ = forwarder
+    with Connection(server.address, server.port) as connection:
+        connection.send(upload(f"/peer/takes-without-agreeing?{server.mpm}"))
+        answer = connection.response("POST")
+
+    assert (answer.status, answer.body) == (200, str(len(BODY)).encode())
 
 
 def test_a_peer_may_say_other_things_before_it_agrees(forwarder):

@@ -104,6 +104,15 @@ def test_it_takes_no_servers_proof_for_anothers(document, cluster, secret):
         document["prove"](first.contact, "somebody-else", secret, ACCEPTED)
 
 
+def test_it_asks_a_server_what_it_has_to_do(document, cluster, secret):
+    first = cluster.servers[0]
+    entry = first.report()["servers"][0]
+
+    serving, workers_idle = document["probe"](first.contact, entry["probe_port"], secret, ACCEPTED)
+
+    assert (serving, workers_idle > 0) == (0, True)
+
+
 @pytest.mark.parametrize("source, known", [("127.0.9.9", True), (ACCEPTED, False)],
                          ids=["from outside AcceptStats", "with another key"])
 def test_a_server_proves_nothing_to_a_stranger(document, cluster, secret, source, known):

@@ -1,4 +1,4 @@
-"""What servers say to one another, in Python: the announcement and the challenge.
+"""What servers say to one another, in Python: the announcement, the challenge and the probe.
 
 Written after docs/wire_format.md with the standard library alone, so that what the tests send and
 read owes nothing to the code under test. The benchmarks use it too.
@@ -27,6 +27,7 @@ DATAGRAM_BYTES_MAX = 1200
 ANNOUNCEMENT = "announcement"
 CHALLENGE = "challenge"
 REQUEST = "request"
+PROBE = "probe"
 CHALLENGE_PATH = "/.well-known/backhand"
 CHALLENGE_FIELD = "Backhand-Challenge"
 
@@ -53,7 +54,7 @@ class Key:
     def __init__(self, secret):
         self._secret = secret.encode()
         self.id = max(self._derive("key id")[0], 1)
-        self._by_purpose = {purpose: self._derive(purpose) for purpose in (ANNOUNCEMENT, CHALLENGE, REQUEST)}
+        self._by_purpose = {purpose: self._derive(purpose) for purpose in (ANNOUNCEMENT, CHALLENGE, REQUEST, PROBE)}
 
     def tag(self, purpose, message):
         return hmac.digest(self._by_purpose[purpose], message, hashlib.sha256)[:TAG_BYTES]
@@ -79,7 +80,7 @@ def report(name, contact, services, **changes):
         "pressure_io_permille": 3, "workers_max": 150, "workers_busy": 7, "workers_idle": 68, "serving": 5,
         "forwarding": 1, "forwarded_total": 4_711, "request_rate_millihertz": 12_000, "error_rate_millihertz": 10,
         "latency_us": 2_500, "latency_p99_us": 40_000, "latency_at_load_us": 2_000, "latency_proxied_us": 2_700,
-        "interval_ms": 100, "keepalive_timeout_ms": 5_000}
+        "interval_ms": 100, "keepalive_timeout_ms": 5_000, "probe_port": 0}
     return {**fields, **changes}
 
 
@@ -106,6 +107,41 @@ def read_datagram(received, key=None):
     if not isinstance(fields, dict) or end != len(message):
         raise ValueError("not one map")
     return Announcement(key_id, boot_id, measurement, fields)
+
+
+# ---- the probe ----
+
+# magic, format version, key id, kind, reserved, nonce, serving, idle workers
+PROBE_HEADER = struct.Struct(">4sBBBBQII")
+PROBE_MAGIC = b"BHPR"
+QUESTION, ANSWER = 1, 2
+PROBE_BYTES_MAX = PROBE_HEADER.size + TAG_BYTES
+
+ProbeAnswer = namedtuple("ProbeAnswer", "serving workers_idle")
+
+
+def _probe_message(datagram, contact):
+    """What is signed; `contact` is an IPv4 one."""
+    address, _, port = contact.rpartition(":")
+    return datagram + bytes(10) + b"\xff\xff" + socket.inet_aton(address) + int(port).to_bytes(2, "big")
+
+
+def probe_question(nonce, contact, key=None):
+    datagram = PROBE_HEADER.pack(PROBE_MAGIC, FORMAT_VERSION, key.id if key else NOT_SIGNED, QUESTION, 0, nonce, 0, 0)
+    return datagram + key.tag(PROBE, _probe_message(datagram, contact)) if key else datagram
+
+
+def read_probe_answer(received, nonce, contact, key=None):
+    """A ProbeAnswer; ValueError for whatever does not answer this question."""
+    if len(received) != PROBE_HEADER.size + (TAG_BYTES if key else 0):
+        raise ValueError(f"{len(received)} bytes")
+    datagram, tag = received[:PROBE_HEADER.size], received[PROBE_HEADER.size:]
+    *head, serving, workers_idle = PROBE_HEADER.unpack(datagram)
+    if head != [PROBE_MAGIC, FORMAT_VERSION, key.id if key else NOT_SIGNED, ANSWER, 0, nonce]:
+        raise ValueError(f"another answer: {head}")
+    if key and not key.has_signed(PROBE, _probe_message(datagram, contact), tag):
+        raise ValueError("not signed with this key")
+    return ProbeAnswer(serving, workers_idle)
 
 
 # ---- CBOR (RFC 8949), what JSON can say as well ----

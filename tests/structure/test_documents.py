@@ -79,6 +79,18 @@ def test_the_example_of_a_challenge_is_signed_as_the_document_says():
     assert f"Content-Length: {len(answer) + 1}\n" in WIRE_FORMAT
 
 
+def test_the_example_of_a_probe_is_signed_as_the_document_says():
+    names = {"__name__": "document"}
+    exec(compile(DECODER, "docs/wire_format.md", "exec"), names)
+    probes = [bytes.fromhex(line) for line in re.findall(r"^    (42485052\w+)$", WIRE_FORMAT, re.MULTILINE)]
+    contact = bytes(10) + bytes([255, 255, 10, 0, 5, 10, 0, 80])
+
+    expected = [names["tag"](SECRET.encode(), b"probe", probe[:24] + contact) for probe in probes]
+
+    assert [(probe[5], probe[6], len(probe)) for probe in probes] == [(208, 1, 40), (208, 2, 40)]
+    assert [probe[24:] for probe in probes] == expected
+
+
 def test_the_report_and_its_document_have_the_same_fields_and_defaults():
     code = (ROOT / "src" / "cluster" / "report_fields.h").read_text()
     members = re.findall(r'\.name = "(\w+)",\s*\.(?:narrow|wide) = &LoadReport::(\w+)', code)

@@ -128,6 +128,8 @@ TEST(ATag, IsTheSameInEveryVersion) {
               "11b317d0d44a9141eb76e89bb68a9a20");
     EXPECT_EQ(hex(ring.sign(KeyPurpose::request, bytes_of("hello"))),
               "89865c304daa6a6dd9e8ec055c53fd06");
+    EXPECT_EQ(hex(ring.sign(KeyPurpose::probe, bytes_of("hello"))),
+              "2da84b1a854c1f4e346a79834097f76f");
 }
 
 TEST(ATag, IsTheCutHmacUnderAKeyDerivedForThePurpose) {
@@ -218,15 +220,12 @@ TEST(ATag, IsForgedForEveryPurposeButItsOwn) {
     };
     using enum KeyPurpose;
 
-    EXPECT_EQ(shown_as(announcement, challenge), Verdict::forged);
-    EXPECT_EQ(shown_as(announcement, request), Verdict::forged);
-    EXPECT_EQ(shown_as(challenge, announcement), Verdict::forged);
-    EXPECT_EQ(shown_as(challenge, request), Verdict::forged);
-    EXPECT_EQ(shown_as(request, announcement), Verdict::forged);
-    EXPECT_EQ(shown_as(request, challenge), Verdict::forged);
-    EXPECT_EQ(shown_as(announcement, announcement), Verdict::good);
-    EXPECT_EQ(shown_as(challenge, challenge), Verdict::good);
-    EXPECT_EQ(shown_as(request, request), Verdict::good);
+    for (const KeyPurpose shown : {announcement, challenge, request, probe}) {
+        for (const KeyPurpose signed_as : {announcement, challenge, request, probe}) {
+            EXPECT_EQ(shown_as(shown, signed_as),
+                      shown == signed_as ? Verdict::good : Verdict::forged);
+        }
+    }
 }
 
 TEST(ATag, IsNeverThatOfTheSecretItself) {

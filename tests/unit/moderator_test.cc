@@ -1,6 +1,7 @@
 // The moderator as a process: what it tells the cluster, what it believes, and how it ends.
 #include "moderator/moderator.h"
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -24,7 +25,10 @@
 
 #include "announce/challenge.h"
 #include "announce/datagram.h"
+#include "announce/probe.h"
 #include "child_process.h"
+#include "forward/peer_socket.h"
+#include "forward/pool_protocol.h"
 #include "keys_of_tests.h"
 #include "loopback.h"
 #include "measure/arriba.h"
@@ -98,6 +102,37 @@ protected:
         }
     }
 
+    // ---- what it is asked ----
+
+    void ask(const Endpoint& where, const KeyRing* its_keys) const {
+        const Probe question{.kind = Probe::Kind::question, .nonce = 4711};
+        const ProbeDatagram datagram{question, *Endpoint::parse("127.0.0.1:8000"), its_keys};
+        const SocketAddress to{where};
+        ::sendto(speaker_.socket.get(), datagram.bytes().data(), datagram.bytes().size(), 0,
+                 to.get(), to.size);
+    }
+
+    // Asks at the port that it announces.
+    std::optional<Probe> probe_it() {
+        const auto report = next_announcement();
+        if (!report || report->load.probe_port == 0) {
+            return std::nullopt;
+        }
+        ask({report->load.contact.address, static_cast<std::uint16_t>(report->load.probe_port)},
+            keys ? &*keys : nullptr);
+        if (!is_readable(speaker_.socket, patience_of_tests)) {
+            return std::nullopt;
+        }
+        std::vector<std::uint8_t> datagram(100);
+        const auto size = ::recv(speaker_.socket.get(), datagram.data(), datagram.size(), 0);
+        datagram.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+        Probe answer;
+        EXPECT_EQ(decode_probe(datagram, Probe::Kind::answer, report->load.contact,
+                               keys ? &*keys : nullptr, answer),
+                  std::nullopt);
+        return answer;
+    }
+
     // ---- what it hears ----
 
     static ServerReport peer(const Endpoint& contact, std::uint64_t boot_id,
@@ -139,6 +174,8 @@ protected:
 
     std::string pid_file() const { return directory_ + "/httpd.pid"; }
 
+    std::string socket_path() const { return directory_ + "/moderator.sock"; }
+
     std::optional<KeyRing> keys;
     TableFixture table{16, 4};
 
@@ -157,7 +194,7 @@ private:
         settings.senders.push_back(
             {.socket = std::move(bound_socket(SOCK_DGRAM).socket), .to = hearer_.address});
         settings.receivers.emplace_back(::fcntl(ear_.socket.get(), F_DUPFD_CLOEXEC, 0));
-        settings.socket_path = directory_ + "/moderator.sock";
+        settings.socket_path = socket_path();
         settings.state_directory = directory_;
         settings.count_workers = [] { return WorkerCounts{.max = 10, .busy = 1, .idle = 9}; };
         settings.log = [path = directory_ + "/log"](LogLevel, std::string_view text) {
@@ -224,6 +261,46 @@ TEST_F(AModerator, SetsWrongSumsRight) {
 
     EXPECT_TRUE(soon([&] { return table->cells().quick().serving == 1; }));
     EXPECT_EQ(table->cells().exact().serving, 1U);
+}
+
+// ---- answering probes ----
+
+TEST_F(AModerator, AnswersProbesWhereItAnnouncesThatItDoes) {
+    const std::optional<Probe> answer = probe_it();
+
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->serving, 0U);
+    EXPECT_EQ(answer->workers_idle, 9U);
+    expect_counted(Counter::probed_answered, 1);
+}
+
+TEST_F(AModerator, TellsAProbeWhatIsInProgressAtThisMoment) {
+    const ChildTally child = table->cells().claim(100);
+    for (std::uint32_t serving = 1; serving <= 5; ++serving) {
+        child.serving_began();
+        const std::optional<Probe> answer = probe_it();
+
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->serving, serving);
+    }
+}
+
+TEST_F(AModerator, AnnouncesDuringAFloodOfProbes) {
+    const auto report = next_announcement();
+    ASSERT_TRUE(report);
+    const Endpoint to{report->load.contact.address,
+                      static_cast<std::uint16_t>(report->load.probe_port)};
+    std::atomic<bool> enough = false;
+    std::jthread flood([&] {
+        while (!enough) {
+            ask(to, nullptr);
+        }
+    });
+    forget_announcements();
+    await_announcements(20);
+    enough = true;
+
+    EXPECT_GT(count(Counter::probed_answered), 0U);
 }
 
 // ---- hearing ----
@@ -598,6 +675,17 @@ TEST_F(AModeratorWithKeys, IsToldByTheAnswerThatWhatItHeardIsARecording) {
     EXPECT_TRUE(is_proven());
 }
 
+TEST_F(AModeratorWithKeys, AnswersProbesThatAreSigned) {
+    ASSERT_TRUE(probe_it());
+
+    const auto report = next_announcement();
+    ASSERT_TRUE(report);
+    ask({report->load.contact.address, static_cast<std::uint16_t>(report->load.probe_port)},
+        nullptr);
+    expect_counted(Counter::probed_unsigned, 1);
+    expect_counted(Counter::probed_answered, 1);
+}
+
 TEST_F(AModeratorWithKeys, KeepsWhatWasProvenForItsSuccessor) {
     announce_web2(7, 10);
     const auto asked = web2.next();
@@ -612,6 +700,101 @@ TEST_F(AModeratorWithKeys, KeepsWhatWasProvenForItsSuccessor) {
     expect_counted(Counter::datagrams_accepted, 2);
     EXPECT_TRUE(is_proven());
     EXPECT_EQ(count(Counter::challenges_sent), 1U);
+}
+
+// ---- the pool of connections ----
+
+// Whatever runs as httpd's user can reach the moderator's socket; this is it.
+struct APool : AModerator {
+    APool() {
+        ::listen(member.socket.get(), 4);
+        ::listen(other.socket.get(), 4);
+        announce(peer(member.address, 1, 1), nullptr);
+        EXPECT_TRUE(soon([&] { return table->find_contact(member.address).has_value(); }));
+        auto connected = connect_to_moderator(socket_path());
+        EXPECT_TRUE(connected);
+        child = std::move(*connected);
+    }
+
+    // A connection to one server, given as one to another.
+    void give(const Endpoint& to, const Endpoint& said) const {
+        auto connection = connect_to(to, *IpAddress::parse("127.0.0.1"), patience_of_tests);
+        ASSERT_TRUE(connection);
+        EXPECT_TRUE(send_message(child.get(),
+                                 {.kind = PoolMessage::Kind::give,
+                                  .keepalive_timeout_ms = 60'000,
+                                  .contact = said,
+                                  .connections_max = 2},
+                                 std::move(*connection)));
+    }
+
+    // What it lends; nothing if it has none.
+    UniqueFd take(const Endpoint& contact) const {
+        EXPECT_TRUE(
+            send_message(child.get(), {.kind = PoolMessage::Kind::take, .contact = contact}));
+        EXPECT_TRUE(is_readable(child, patience_of_tests));
+        auto answer = receive_message(child.get());
+        EXPECT_TRUE(answer && *answer);
+        return std::move((*answer)->connection);
+    }
+
+    static bool is_closed(const BoundSocket& listener) {
+        const UniqueFd accepted{::accept(listener.socket.get(), nullptr, nullptr)};
+        char byte = 0;
+        return is_readable(accepted, patience_of_tests) &&
+               ::recv(accepted.get(), &byte, 1, MSG_DONTWAIT) == 0;
+    }
+
+    BoundSocket member = bound_socket(SOCK_STREAM);
+    BoundSocket other = bound_socket(SOCK_STREAM);
+    UniqueFd child;
+};
+
+TEST_F(APool, LendsWhatItWasGiven) {
+    give(member.address, member.address);
+
+    EXPECT_TRUE(take(member.address));
+    EXPECT_FALSE(take(member.address));
+    EXPECT_EQ(count(Counter::connections_refused_by_pool), 0U);
+}
+
+TEST_F(APool, TakesNoConnectionThatLeadsElsewhereThanItIsSaid) {
+    give(other.address, member.address);
+
+    EXPECT_FALSE(take(member.address));
+    EXPECT_TRUE(is_closed(other));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, TakesNoConnectionToAServerThatIsNoMember) {
+    give(other.address, other.address);
+
+    EXPECT_FALSE(take(other.address));
+    EXPECT_TRUE(is_closed(other));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, TakesNoDescriptorThatIsNoConnection) {
+    EXPECT_TRUE(send_message(child.get(),
+                             {.kind = PoolMessage::Kind::give,
+                              .keepalive_timeout_ms = 60'000,
+                              .contact = member.address,
+                              .connections_max = 2},
+                             UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}));
+
+    EXPECT_FALSE(take(member.address));
+    expect_counted(Counter::connections_refused_by_pool, 1);
+}
+
+TEST_F(APool, KeepsNoMoreConnectionsThanItMay) {
+    for (int number = 0; number < 5; ++number) {
+        give(member.address, member.address);
+    }
+    const UniqueFd first = take(member.address);
+    const UniqueFd second = take(member.address);
+
+    EXPECT_TRUE(first && second);
+    EXPECT_FALSE(take(member.address));
 }
 
 }  // namespace

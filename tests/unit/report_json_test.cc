@@ -100,6 +100,7 @@ TEST(TheJsonReport, GivesEveryNumberOfAServer) {
     row.view.load.forwarded_total = 26;
     row.view.load.interval_ms = 100;
     row.view.load.keepalive_timeout_ms = 5000;
+    row.view.load.probe_port = 40123;
     row.view.load.flags = connection_holds_worker | implausible;
     row.view.proven = false;
     ReportSnapshot snapshot;
@@ -116,6 +117,7 @@ TEST(TheJsonReport, GivesEveryNumberOfAServer) {
         "forwarded_total": 26, "request_rate_millihertz": 20, "error_rate_millihertz": 21,
         "latency_us": 22, "latency_p99_us": 23, "latency_at_load_us": 24,
         "latency_proxied_us": 25, "interval_ms": 100, "keepalive_timeout_ms": 5000,
+        "probe_port": 40123,
         "leaving": false, "connection_holds_worker": true, "implausible": true, "proven": false,
         "sent_since": 6, "in_flight": 7, "ejected": true, "failures_in_a_row": 2,
         "pooled_connections": 3, "unhealthy": false, "failed_attempts_in_a_row": 4,
