@@ -16,9 +16,11 @@ constexpr double by_live_news = 2;
 constexpr double before_asking = 3;
 constexpr double by_old_news = 5;
 
-// That is enough, however much forwarding holds up, unless once as much is more: a server that all
-// clients come to must be able to help itself.
+// That is enough, however much forwarding holds up: a server that all clients come to must be able
+// to help itself.  Unless once as much and half is more: what is known of a request's time may be
+// wrong by so much.
 constexpr double enough = 32;
+constexpr double at_least = 1.5;
 
 double us_in(Nanoseconds duration) {
     return std::chrono::duration<double, std::micro>(duration).count();
@@ -46,7 +48,7 @@ double gain(const ServerView& self, double times, const DecisionContext& context
     // The request itself is late by what forwarding takes, the network included; that holds up
     // nobody else.
     const double late = us_in(context.forwarding_cost) / takes_us;
-    return std::max({std::min(times * held_up, enough), held_up, late});
+    return std::max({std::min(times * held_up, enough), at_least * held_up, late});
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <string>
 
 #include "base/text.h"
 #include "cluster/exclusion.h"
@@ -83,6 +84,18 @@ public:
     Effect effect() const override { return Effect::orders; }
 
     Detail reads() const override { return Detail::glance; }
+
+    std::string remark(const CandidacySet& set, const DecisionContext& context) const override {
+        if (context.prober == nullptr) {
+            return "nobody can be asked";
+        }
+        std::size_t answered = 0;
+        for (std::size_t position = 0; position < set.size(); ++position) {
+            answered += news_of(set[position]) == News::live ? 1U : 0U;
+        }
+        return answered == 0 ? "nobody was asked, or nobody has answered"
+                             : std::to_string(answered) + " answered";
+    }
 
 private:
     static constexpr double behind_all = 1e10;  // above every count

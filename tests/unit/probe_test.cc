@@ -184,6 +184,29 @@ TEST_F(AChainThatAsks, LetsARequestGoForLessOnceItKnows) {
     EXPECT_EQ(set_[0].slot_index, 1U);
 }
 
+TEST_F(AChainThatAsks, SaysInAnExplanationHowManyHaveAnswered) {
+    auto made = make_builtin("byProbe", "3");
+    ASSERT_TRUE(made);
+    const CandidacyFunction& function = *made->front().function;
+    Random random{1};
+    there_.request.facts = &there_.facts;
+    const auto remark = [&](const Prober* prober) {
+        const DecisionContext context{.request = there_.request,
+                                      .table = *there_.table,
+                                      .random = random,
+                                      .now = there_.now,
+                                      .prober = prober};
+        function.apply(set_, context);
+        return function.remark(set_, context);
+    };
+
+    EXPECT_EQ(remark(nullptr), "nobody can be asked");
+    EXPECT_EQ(remark(&prober_), "nobody was asked, or nobody has answered");
+    prober_.known = {{1, {.serving = 1, .workers_idle = 1}},
+                     {2, {.serving = 3, .workers_idle = 1}}};
+    EXPECT_EQ(remark(&prober_), "2 answered");
+}
+
 TEST(ByProbe, TakesANumberFromOneToEight) {
     EXPECT_TRUE(make_builtin("byProbe", "1"));
     EXPECT_TRUE(make_builtin("byProbe", "8"));

@@ -302,8 +302,9 @@ TEST(PreferSelf, NeverAsksForMoreThanIsEnoughUnlessMoreIsHeldUp) {
     EXPECT_TRUE(stays(31, {.takes = milliseconds{1}}));
     EXPECT_FALSE(stays(32, {.takes = milliseconds{1}}));
 
-    EXPECT_TRUE(stays(43, {.takes = microseconds{250}}));
-    EXPECT_FALSE(stays(44, {.takes = microseconds{250}}));
+    // 200 of 400 us, one and a half times, for each of 43 and 44 requests.
+    EXPECT_TRUE(stays(32, {.takes = microseconds{400}}));
+    EXPECT_FALSE(stays(33, {.takes = microseconds{400}}));
 }
 
 TEST(PreferSelf, AsksForWhatARequestLosesByForwardsThatTakeLong) {
