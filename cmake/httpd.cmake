@@ -20,4 +20,6 @@ function(httpd_module name)
     target_compile_definitions(${name} PRIVATE AP_HAVE_DESIGNATED_INITIALIZER)
     target_compile_options(${name} PRIVATE ${APR_CPPFLAGS})
     backhand_set_warnings(${name})
+    # The macros that walk httpd's brigades cast.
+    target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:Clang>:-Wno-cast-align>)
 endfunction()
