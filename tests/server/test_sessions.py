@@ -180,6 +180,7 @@ def test_a_light_front_end_has_a_back_end_at_its_own_address(mpm):
     front.backhand_lines += f"\nBackhandSelf {back.contact}"
     with made:
         wait_until("the front end has been measured", lambda: front.sees(back))
+        made.let_workers_start(front, [back])
         token = new_token()
         assert fetch(front, "/back-end/small.html", f"X-Token: {token}").status == 200
 
