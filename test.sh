@@ -86,7 +86,7 @@ fuzz() {
     return $status
 }
 
-declare -A fuzzer_seconds=([datagram]=30 [challenge]=10 [response]=10)
+declare -A fuzzer_seconds=([datagram]=30 [challenge]=10 [probe]=5 [response]=10)
 unit_results=(build/dev/unit_tests_{0..3}.xml)
 
 # What looks for more than wrong answers: the sanitizers' build, its unit tests, the fuzzers.  Its

@@ -220,7 +220,8 @@ def test_a_busy_server_asks_its_peers_and_they_answer(mpm, keys):
 
         # However busy this machine is: some answers come in time.
         wait_until("there are answers", lambda: ask_all(first, 10)
-                   and rises(first, before[first], ["probes_answered"])["probes_answered"] >= 20)
+                   and rises(first, before[first], ["probes_answered"])["probes_answered"] >= 20,
+                   limit_s=SEVERAL_QUESTIONS_S)
         assert waiting.release() == [200] * BUSY
 
         asked = rises(first, before[first], ["probes_sent", "probes_answered", "probes_unanswered"])
