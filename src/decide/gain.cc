@@ -21,6 +21,7 @@ constexpr double by_old_news = 5;
 // wrong by so much.
 constexpr double enough = 32;
 constexpr double at_least = 1.5;
+constexpr double late_share_max = 0.5;
 
 double us_in(Nanoseconds duration) {
     return std::chrono::duration<double, std::micro>(duration).count();
@@ -46,8 +47,10 @@ double gain(const ServerView& self, double times, const DecisionContext& context
     }
     const double held_up = forward_us / takes_us * (1 + self.serving);
     // The request itself is late by what forwarding takes, the network included; that holds up
-    // nobody else.
-    const double late = us_in(context.forwarding_cost) / takes_us;
+    // nobody else.  What was measured of it waited for this server's CPU as well, which has the
+    // more to do the more there is to gain: so never more than half of what is in progress.
+    const double late =
+        std::min(us_in(context.forwarding_cost) / takes_us, self.serving * late_share_max);
     return std::max({std::min(times * held_up, enough), at_least * held_up, late});
 }
 

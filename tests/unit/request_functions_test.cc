@@ -312,6 +312,12 @@ TEST(PreferSelf, AsksForWhatARequestLosesByForwardsThatTakeLong) {
     EXPECT_FALSE(stays(4, {.takes = milliseconds{100}, .cost = milliseconds{400}}));
 }
 
+TEST(PreferSelf, LetsGoOfHalfOfWhatIsHereHoweverLongForwardsHaveTaken) {
+    // They have waited for this server's CPU as well.
+    EXPECT_TRUE(stays(9, {.takes = milliseconds{100}, .cost = seconds{10}}));
+    EXPECT_FALSE(stays(10, {.takes = milliseconds{100}, .cost = seconds{10}}));
+}
+
 TEST(PreferSelf, LetsGoOfALongOneForItsOwnMargin) {
     EXPECT_FALSE(stays(1, {.takes = milliseconds{100}}));
     EXPECT_TRUE(stays(0, {.takes = milliseconds{100}}));
