@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "announce/cbor.h"
+#include "base/big_endian.h"
 #include "base/utf8.h"
 #include "cluster/report_fields.h"
 
@@ -19,18 +20,9 @@ constexpr std::size_t key_id_offset = 5;
 constexpr std::size_t boot_id_offset = 8;
 constexpr std::size_t measurement_offset = 16;
 
-void put_big_endian(std::vector<std::uint8_t>& out, std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        out.push_back(static_cast<std::uint8_t>(value >> static_cast<unsigned>(shift)));
-    }
-}
-
-std::uint64_t get_big_endian(std::span<const std::uint8_t> bytes) {
-    std::uint64_t value = 0;
-    for (const std::uint8_t byte : bytes.first(8)) {
-        value = value << 8U | byte;
-    }
-    return value;
+void append_big_endian(std::vector<std::uint8_t>& out, std::uint64_t number) {
+    out.resize(out.size() + sizeof number);
+    put_big_endian(std::span{out}.last(sizeof number), number);
 }
 
 // What a page, a terminal or a log may show as it is.  A control character is in no host's name.
@@ -349,8 +341,8 @@ std::optional<Counter> check_signature(std::span<const std::uint8_t>& datagram,
 std::optional<Counter> read_report(std::span<const std::uint8_t> datagram, ServerReport& report,
                                    std::vector<std::string>* sites) {
     report = ServerReport{};
-    report.load.boot_id = get_big_endian(datagram.subspan(boot_id_offset));
-    report.load.measurement = get_big_endian(datagram.subspan(measurement_offset));
+    report.load.boot_id = get_big_endian<std::uint64_t>(datagram.subspan(boot_id_offset));
+    report.load.measurement = get_big_endian<std::uint64_t>(datagram.subspan(measurement_offset));
     if (!ReportReader{datagram.subspan(datagram_header_bytes), report, sites}.read()) {
         return Counter::datagrams_malformed;
     }
@@ -369,8 +361,8 @@ std::vector<std::uint8_t> encode_datagram(const ServerReport& report,
     datagram.push_back(datagram_format_version);
     datagram.push_back(keys == nullptr ? std::uint8_t{0} : keys->signing_id());
     datagram.insert(datagram.end(), 2, 0);
-    put_big_endian(datagram, report.load.boot_id);
-    put_big_endian(datagram, report.load.measurement);
+    append_big_endian(datagram, report.load.boot_id);
+    append_big_endian(datagram, report.load.measurement);
 
     write_report(report, services, datagram_bytes_max - tag_bytes, datagram);
     if (keys != nullptr) {

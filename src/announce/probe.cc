@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/big_endian.h"
+
 namespace backhand {
 
 namespace {
@@ -15,23 +17,6 @@ constexpr std::size_t serving_offset = 16;
 constexpr std::size_t workers_idle_offset = 20;
 
 using Bytes = std::span<const std::uint8_t>;
-
-template <class Number>
-void put_big_endian(std::span<std::uint8_t> bytes, Number value) {
-    for (std::size_t index = sizeof value; index > 0; --index) {
-        bytes[index - 1] = static_cast<std::uint8_t>(value);
-        value = static_cast<Number>(std::uint64_t{value} >> 8U);
-    }
-}
-
-template <class Number>
-Number get_big_endian(Bytes bytes) {
-    std::uint64_t value = 0;
-    for (const std::uint8_t byte : bytes.first(sizeof(Number))) {
-        value = value << 8U | byte;
-    }
-    return static_cast<Number>(value);
-}
 
 // What a tag is made from.
 using SignedBytes = std::array<std::uint8_t, probe_bytes + sizeof(IpAddress::bytes) + 2>;
