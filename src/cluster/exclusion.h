@@ -17,8 +17,13 @@ namespace backhand {
 constexpr Nanoseconds silence_max = std::chrono::seconds{3};
 
 inline bool is_silent(const ServerView& server) {
-    const Nanoseconds three_intervals = 3 * Milliseconds{server.load.interval_ms};
-    return server.age > std::max(silence_max, three_intervals);
+    return server.age > silence_max &&
+           server.age > Nanoseconds{3 * Milliseconds{server.load.interval_ms}};
+}
+
+// A report of idle workers justifies only so many sends.
+inline bool has_idle_worker(const ServerView& server) {
+    return server.workers_idle > server.sent_since;
 }
 
 // Why a server is in no set, whatever the chain says; `none`: it may be.
@@ -46,8 +51,7 @@ inline Exclusion exclusion_of(const ServerView& peer) {
     if (peer.ejected) {
         return Exclusion::ejected;
     }
-    // A report of idle workers justifies only so many sends.
-    return peer.workers_idle > peer.sent_since ? Exclusion::none : Exclusion::no_idle_worker;
+    return has_idle_worker(peer) ? Exclusion::none : Exclusion::no_idle_worker;
 }
 
 inline bool may_take_requests(const ServerView& peer) {

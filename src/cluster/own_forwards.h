@@ -99,9 +99,10 @@ public:
 
     void eject(MonotonicTime now);
 
-    bool is_ejected(MonotonicTime now) const {
-        return ejected_until_.load(std::memory_order_relaxed) > now;
-    }
+    bool is_ejected(MonotonicTime now) const { return ejected_until() > now; }
+
+    // 0: it never was.
+    MonotonicTime ejected_until() const { return ejected_until_.load(std::memory_order_relaxed); }
 
     std::uint32_t failures_in_a_row() const { return failures_.load(std::memory_order_relaxed); }
 

@@ -100,11 +100,59 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
 
     // REQUIRES: it is not self's.
     Offer offer(std::uint64_t service_hash) const {
-        if (service_hash == 0 || service.load(std::memory_order_relaxed) == service_hash) {
+        if (offers(service_hash)) {
             return heard_at.load(std::memory_order_relaxed) == 0 ? Offer::no : Offer::yes;
         }
         const bool has_more = (says.load(std::memory_order_relaxed) & has_more_services) != 0;
         return has_more ? Offer::perhaps : Offer::no;
+    }
+
+    bool offers(std::uint64_t service_hash) const {
+        return service_hash == 0 || service.load(std::memory_order_relaxed) == service_hash;
+    }
+
+    // Whom nothing keeps out of a decision: proven, if that is demanded, not leaving, never
+    // ejected, there before us, heard of a moment ago, with an idle worker.  Nearly all servers are
+    // like this, and it can be seen at less cost than what is the matter with the others.
+    struct Usual {
+        Usual(bool proof_demanded, MonotonicTime moment)
+            : said(proof_demanded ? is_proven : 0),
+              says_mask(said | std::uint32_t{ServerFlag::leaving} << flags_shift),
+              now(moment) {}
+
+        std::uint32_t said;
+        std::uint32_t says_mask;
+        MonotonicTime now;
+    };
+
+    // All but its slot.  False if it is unlike this: what is shown is then unusable.
+    bool show_if(const Usual& usual, ServerView& view) const {
+        if ((says.load(std::memory_order_acquire) & usual.says_mask) != usual.said ||
+            (ejected_until.load(std::memory_order_relaxed) | health.ejected_until() |
+             boot_heard_at.load(std::memory_order_relaxed)) != 0) {
+            return false;
+        }
+        view.proven = true;
+        view.ejected = false;
+        view.unhealthy = false;
+        view.known_for = Nanoseconds::max();
+        show_news(usual.now, view);
+        show_settings(view.load);
+        return view.age <= silence_max && has_idle_worker(view);
+    }
+
+    void show_news(MonotonicTime now, ServerView& view) const {
+        const FreshLoad news = FreshLoad::unpack(fresh.load(std::memory_order_relaxed));
+        view.serving = news.serving;
+        view.workers_idle = news.workers_idle;
+        view.sent_since = sent_since.load(std::memory_order_relaxed);
+        view.age = elapsed(heard_at.load(std::memory_order_relaxed), now);
+    }
+
+    void show_settings(LoadReport& load) const {
+        const std::uint32_t said = says.load(std::memory_order_relaxed);
+        load.interval_ms = said & interval_mask;
+        load.flags = said >> flags_shift & flags_mask;
     }
 
     bool proven() const { return (says.load(std::memory_order_acquire) & is_proven) != 0; }
@@ -150,9 +198,16 @@ struct ClusterTable::Numbers {
         }
     }
 
-    void show(LoadReport& load) const {
+    void show(MonotonicTime now, ServerView& view) const {
         copy_words<words_count, std::memory_order_relaxed>(
-            announced.data(), reinterpret_cast<std::byte*>(&load) + begin);
+            announced.data(), reinterpret_cast<std::byte*>(&view.load) + begin);
+        show_own_latency(now, view);
+    }
+
+    void show_own_latency(MonotonicTime now, ServerView& view) const {
+        const FadingTime::Reading latency = own_latency.read(now);
+        view.own_latency_us = latency.us;
+        view.own_latency_age_ms = latency.age_ms;
     }
 };
 
@@ -486,25 +541,21 @@ std::optional<ServerReport> ClusterTable::report(std::uint32_t slot_index) const
     return result;
 }
 
-// What a glance shows.  Before its callers, to become part of them: it is done for every server.
-inline void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now,
-                                  ServerView& view) const {
+void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
     const Glance& glance = glance_at(slot_index);
+    glance.show_news(now, view);
     view.slot_index = slot_index;
-    view.sent_since = glance.sent_since.load(std::memory_order_relaxed);
     view.ejected = glance.ejected_until.load(std::memory_order_relaxed) > now;
     view.unhealthy = glance.health.is_ejected(now);
     const MonotonicTime boot_heard_at = glance.boot_heard_at.load(std::memory_order_relaxed);
     view.known_for =
         boot_heard_at == heard_before_us ? Nanoseconds::max() : elapsed(boot_heard_at, now);
-    const FreshLoad fresh = FreshLoad::unpack(glance.fresh.load(std::memory_order_relaxed));
-    view.serving = fresh.serving;
-    view.workers_idle = fresh.workers_idle;
     const bool is_self = slot_index == self_slot;
     view.proven =
         is_self || header_->proof_demanded.load(std::memory_order_relaxed) == 0 || glance.proven();
-    view.age =
-        is_self ? Nanoseconds{0} : elapsed(glance.heard_at.load(std::memory_order_relaxed), now);
+    if (is_self) {
+        view.age = Nanoseconds{0};
+    }
 }
 
 bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, MonotonicTime now,
@@ -534,7 +585,7 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     observe(slot_index, now, view);
     view.in_flight = source.in_flight.load(std::memory_order_relaxed);
     view.name_hash = source.name_hash.load(std::memory_order_relaxed);
-    show_own_latency(slot_index, now, view);
+    numbers_[slot_index].show_own_latency(now, view);
     if (slot_index == self_slot) {
         view.serving = cells().quick().serving;
         view.workers_idle = view.load.workers_idle;
@@ -542,70 +593,62 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     return true;
 }
 
-inline void ClusterTable::show_own_latency(std::uint32_t slot_index, MonotonicTime now,
-                                           ServerView& view) const {
-    const FadingTime::Reading latency = numbers_[slot_index].own_latency.read(now);
-    view.own_latency_us = latency.us;
-    view.own_latency_age_ms = latency.age_ms;
-}
-
-inline void ClusterTable::show_glance(std::uint32_t slot_index, MonotonicTime now,
-                                      ServerView& shown) const {
-    observe(slot_index, now, shown);
-    const std::uint32_t says = glance_at(slot_index).says.load(std::memory_order_relaxed);
-    shown.load.interval_ms = says & Glance::interval_mask;
-    shown.load.flags = says >> Glance::flags_shift & Glance::flags_mask;
-}
-
-inline void ClusterTable::show_numbers(std::uint32_t slot_index, MonotonicTime now,
-                                       ServerView& shown) const {
-    numbers_[slot_index].show(shown.load);
-    show_own_latency(slot_index, now, shown);
-}
-
 bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t service_hash,
                         MonotonicTime now, ServerView& shown) const {
     if (detail == Detail::all || slot_index == self_slot) {
         return view(slot_index, service_hash, now, shown);
     }
-    const Glance::Offer offer = glance_at(slot_index).offer(service_hash);
+    const Glance& glance = glance_at(slot_index);
+    const Glance::Offer offer = glance.offer(service_hash);
     if (offer == Glance::Offer::perhaps) {
         return view(slot_index, service_hash, now, shown);
     }
     if (offer == Glance::Offer::no) {
         return false;
     }
-    show_glance(slot_index, now, shown);
+    observe(slot_index, now, shown);
+    glance.show_settings(shown.load);
     if (detail == Detail::numbers) {
-        show_numbers(slot_index, now, shown);
+        numbers_[slot_index].show(now, shown);
     }
     return true;
 }
 
-// As look() and may_take_requests() for one after another, but the numbers only of those that may.
 std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_hash,
                                         MonotonicTime now, std::span<ServerView> room) const {
-    const std::uint32_t used = slots_used();
-    std::size_t count = 0;
-    for (std::uint32_t index = self_slot + 1; index < used && count < room.size(); ++index) {
-        ServerView& shown = room[count];
-        const Glance::Offer offer = glance_at(index).offer(service_hash);
-        if (detail == Detail::all || offer == Glance::Offer::perhaps) {
-            count += view(index, service_hash, now, shown) && may_take_requests(shown) ? 1U : 0U;
-            continue;
-        }
-        if (offer == Glance::Offer::no) {
-            continue;
-        }
-        show_glance(index, now, shown);
-        if (may_take_requests(shown)) {
+    switch (detail) {
+        case Detail::glance:
+            return look_at_peers<Detail::glance>(service_hash, now, room);
+        case Detail::numbers:
+            return look_at_peers<Detail::numbers>(service_hash, now, room);
+        case Detail::all:
+            break;
+    }
+    return look_at_peers<Detail::all>(service_hash, now, room);
+}
+
+// As look() and may_take_requests() for one after another, but faster.
+template <Detail detail>
+std::size_t ClusterTable::look_at_peers(std::uint64_t service_hash, MonotonicTime now,
+                                        std::span<ServerView> room) const {
+    const Glance::Usual usual{header_->proof_demanded.load(std::memory_order_relaxed) != 0, now};
+    const std::size_t end = std::min<std::size_t>(slots_used(), self_slot + 1 + room.size());
+    const Glance* const glances = glances_;
+    const Numbers* const numbers = numbers_;
+    ServerView* shown = room.data();
+    for (std::uint32_t index = self_slot + 1; index < end; ++index) {
+        const Glance& glance = glances[index];
+        if (detail != Detail::all && glance.offers(service_hash) && glance.show_if(usual, *shown)) {
+            shown->slot_index = index;
             if (detail == Detail::numbers) {
-                show_numbers(index, now, shown);
+                numbers[index].show(now, *shown);
             }
-            ++count;
+            ++shown;
+        } else if (look(index, detail, service_hash, now, *shown) && may_take_requests(*shown)) {
+            ++shown;
         }
     }
-    return count;
+    return static_cast<std::size_t>(shown - room.data());
 }
 
 std::optional<std::uint32_t> ClusterTable::find_contact(const Endpoint& contact) const {

@@ -237,10 +237,10 @@ private:
     Slot& slot(std::uint32_t slot_index) const;
     Glance& glance_at(std::uint32_t slot_index) const;
     void begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const;
-    void show_glance(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
-    void show_numbers(std::uint32_t slot_index, MonotonicTime now, ServerView& shown) const;
+    template <Detail detail>
+    std::size_t look_at_peers(std::uint64_t service_hash, MonotonicTime now,
+                              std::span<ServerView> room) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
-    void show_own_latency(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
     std::optional<std::uint32_t> find_predecessor(const Endpoint& contact) const;

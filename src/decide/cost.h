@@ -33,15 +33,12 @@ public:
 
     // Here, because decisions do it for every server.
     Usage usage_of(const LoadReport& load) const {
-        const auto memory_total =
-            static_cast<double>(std::max<std::uint64_t>(1, load.memory_total_bytes));
-        const double permille_max =
-            static_cast<double>(std::max(1U, load.cpus_permille)) * load_max_;
-        return {.memory = 1 - std::min(1.0, static_cast<double>(load.memory_available_bytes) /
-                                                memory_total),
-                .cpu = load.load_permille / permille_max,
-                .workers = std::min(
-                    1.0, static_cast<double>(load.workers_busy) / std::max(1U, load.workers_max))};
+        const double memory =
+            share(real(load.memory_available_bytes), real(load.memory_total_bytes));
+        const double cpus = std::max(1.0, real(load.cpus_permille));
+        return {.memory = 1 - memory,
+                .cpu = real(load.load_permille) / (cpus * load_max_),
+                .workers = share(real(load.workers_busy), real(load.workers_max))};
     }
 
     // The form for requests whose demand is not known beforehand.
@@ -59,6 +56,15 @@ public:
     double added_cost_of(const LoadReport& load, Nanoseconds demand) const;
 
 private:
+    // By way of a signed number, which the processor can do by itself.  REQUIRES: below 2^63.
+    static double real(std::uint64_t number) {
+        return static_cast<double>(static_cast<std::int64_t>(number));
+    }
+
+    static double share(double part, double whole) {
+        return std::min(1.0, part / std::max(1.0, whole));
+    }
+
     double log2_base_;
     double load_max_;
 };

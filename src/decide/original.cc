@@ -130,13 +130,14 @@ private:
         });
     }
 
-    // Divides for the few servers only that raise it.
+    // Divides only where that may raise it.
     static std::uint32_t highest_load_per_cpu(std::span<const ServerView> servers) {
         std::uint32_t highest = 1;
         for (const ServerView& server : servers) {
-            const std::uint32_t cpus = server.load.whole_cpus();
-            if (server.load.load_hwm > std::uint64_t{highest} * cpus) {
-                highest = server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0);
+            if (server.load.load_hwm > highest) {
+                const std::uint32_t cpus = server.load.whole_cpus();
+                highest = std::max(
+                    highest, server.load.load_hwm / cpus + (server.load.load_hwm % cpus != 0));
             }
         }
         return highest;
