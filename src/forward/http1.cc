@@ -1,6 +1,7 @@
 #include "forward/http1.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -77,29 +78,51 @@ constexpr std::string_view without_surrounding_space(std::string_view text) {
     return text;
 }
 
-// True if one of the eight bytes may be a control character: certainly if one is, and for a byte
-// that follows one.  ("Determine if a word has a byte less than n", Anderson, Bit Twiddling Hacks.)
-constexpr bool may_hold_control(std::uint64_t eight_bytes) {
+// The high bit of each of the eight bytes that is a control character.  Bytes below 0x80 become one
+// more, and 0x7F then 0x80; what is still below 0x21 was below 0x20.  No byte carries into the
+// next.
+constexpr std::uint64_t controls_in(std::uint64_t eight_bytes) {
     constexpr std::uint64_t each = 0x0101010101010101U;
-    const auto has_less_than = [](std::uint64_t word, std::uint64_t limit) {
-        return (word - each * limit) & ~word & each * 0x80;
-    };
-    return (has_less_than(eight_bytes, 0x20) | has_less_than(eight_bytes ^ each * 0x7F, 1)) != 0;
+    constexpr std::uint64_t high_bits = each * 0x80;
+    const std::uint64_t risen = (eight_bytes & ~high_bits) + each;
+    const std::uint64_t at_least_0x21 = risen + each * (0x80 - 0x21);
+    return (~at_least_0x21 | risen) & ~eight_bytes & high_bits;
+}
+
+// How many of the bytes at the front of eight, the first of them the lowest, are no control
+// characters.
+std::size_t without_control(const char* eight_bytes) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, eight_bytes, sizeof word);
+    if constexpr (std::endian::native == std::endian::big) {
+        word = __builtin_bswap64(word);
+    }
+    return static_cast<std::size_t>(std::countr_zero(controls_in(word))) / 8;
 }
 
 // The longest beginning of `bytes` that is text.
 std::string_view text_at_front(std::string_view bytes) {
+    constexpr std::size_t step_bytes = sizeof(std::uint64_t);
     std::size_t size = 0;
-    for (std::uint64_t word = 0; size + sizeof word <= bytes.size(); size += sizeof word) {
-        std::memcpy(&word, bytes.data() + size, sizeof word);
-        if (may_hold_control(word)) {
-            break;
+    while (size + step_bytes <= bytes.size()) {
+        const std::size_t plain = without_control(bytes.data() + size);
+        size += plain;
+        if (plain < step_bytes && bytes[size] != '\t') {
+            return bytes.substr(0, size);
         }
+        size += plain < step_bytes ? 1 : 0;
     }
     while (size < bytes.size() && text_chars.has(bytes[size])) {
         ++size;
     }
     return bytes.substr(0, size);
+}
+
+// The longest beginning of `bytes` that is a token, or nothing.
+std::string_view token_at_front(std::string_view bytes) {
+    const auto* const end = std::find_if_not(bytes.begin(), bytes.end(),
+                                             [](char byte) { return token_chars.has(byte); });
+    return bytes.substr(0, static_cast<std::size_t>(end - bytes.begin()));
 }
 
 constexpr std::size_t line_end_size_bytes = 2;
@@ -147,16 +170,14 @@ Result<HeaderField> parse_field_line(std::string_view line) {
     if (is_space(line.front())) {
         return malformed("a folded line in the response head");
     }
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) {
-        return malformed("a line without a colon in the response head");
+    const std::size_t name_bytes = token_at_front(line).size();
+    if (name_bytes > 0 && name_bytes < line.size() && line[name_bytes] == ':') {
+        return HeaderField{line.substr(0, name_bytes),
+                           without_surrounding_space(line.substr(name_bytes + 1))};
     }
-    const HeaderField field{line.substr(0, colon),
-                            without_surrounding_space(line.substr(colon + 1))};
-    if (!is_token(field.name)) {
-        return malformed("a field name that is not a token in the response head");
-    }
-    return field;
+    return malformed(line.find(':') == std::string_view::npos
+                         ? "a line without a colon in the response head"
+                         : "a field name that is not a token in the response head");
 }
 
 // What the fields say of the body and of the connection.
@@ -211,8 +232,7 @@ Status check_chunked(const ResponseHead& head, std::string_view transfer_encodin
 }  // namespace
 
 bool is_token(std::string_view text) {
-    return !text.empty() &&
-           std::all_of(text.begin(), text.end(), [](char byte) { return token_chars.has(byte); });
+    return !text.empty() && token_at_front(text).size() == text.size();
 }
 
 bool is_field_value(std::string_view text) {

@@ -517,6 +517,21 @@ TEST(AFieldValue, HoldsNoControlCharacterOtherThanATab) {
     EXPECT_FALSE(is_field_value("a\x01"));
 }
 
+// They are looked at eight at a time.
+TEST(AFieldValue, IsRefusedForTheSameBytesWhereverTheyStand) {
+    for (int value = 0; value < 256; ++value) {
+        const bool allowed = value == '\t' || (value >= 0x20 && value != 0x7F);
+        for (std::size_t place = 0; place < 20; ++place) {
+            for (const char filler : {'a', '\t', '\xFF', '~', ' '}) {
+                std::string text(20, filler);
+                text[place] = static_cast<char>(value);
+                ASSERT_EQ(is_field_value(text), allowed)
+                    << "byte " << value << " at " << place << " among " << int{filler};
+            }
+        }
+    }
+}
+
 TEST(AList, MayHaveEmptyElements) {
     EXPECT_TRUE(list_has_token(", ,close,", "close"));
     EXPECT_FALSE(list_has_token(", ,", "close"));
