@@ -249,6 +249,13 @@ void restore_environment(request_rec* r) noexcept {
     }
 }
 
+int note_visit(request_rec* r) noexcept {
+    if (const RequestState* const state = state_of(r); state != nullptr && state->proxied) {
+        apr_table_mergen(r->headers_in, visited_field.data(), state->instance->own_contact.c_str());
+    }
+    return DECLINED;
+}
+
 const char* restored_scheme(const request_rec* r) {
     const RequestState* const state = state_of(r);
     return state != nullptr && state->https ? "https" : nullptr;

@@ -30,6 +30,10 @@ int restore_client(request_rec* r, RequestState& state, const char* proxied) noe
 // mod_rewrite in .htaccess, say) leads to: it begins with an environment of its own.
 void restore_environment(request_rec* r) noexcept;
 
+// Hook of mod_proxy, which passes a request on: if it came from a peer, whoever gets it next is
+// told (visited_field).  Only mod_proxy's own copy of the fields is changed.
+int note_visit(request_rec* r) noexcept;
+
 // Hooks http_scheme and default_port: those of the client's connection.
 const char* restored_scheme(const request_rec* r);
 apr_port_t restored_port(const request_rec* r);
