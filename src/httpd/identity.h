@@ -15,12 +15,25 @@ namespace backhand::httpd {
 struct ConnectionState {
     apr_sockaddr_t* own_local_address = nullptr;
     apr_sockaddr_t client_facing_address{};
+    apr_port_t own_client_port = 0;
     bool https = false;
 };
+
+inline void set_port(apr_sockaddr_t& address, apr_port_t port) {
+    address.port = port;
+    address.sa.sin.sin_port = htons(port);  // at the same place for IPv6
+}
 
 inline ConnectionState* connection_state_of(const conn_rec* connection) {
     return static_cast<ConnectionState*>(
         ap_get_module_config(connection->conn_config, &backhand_module));
+}
+
+// Puts that back.
+inline void forget_client(conn_rec* connection, ConnectionState& state) {
+    connection->local_addr = state.own_local_address;
+    set_port(*connection->client_addr, state.own_client_port);
+    state.https = false;
 }
 
 // A request whose Backhand-Proxied is this has come in: in post_read_request, before all others.
