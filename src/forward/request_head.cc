@@ -63,9 +63,10 @@ std::string connection_options(const std::vector<HeaderField>& fields) {
 
 // Host apart, which is written first.
 bool is_passed_on(const HeaderField& field, std::string_view options) {
+    const bool ours = is_our_field(field.name) && !equal_ignoring_case(field.name, visited_field);
     const bool replaced = equal_ignoring_case(field.name, "Host") ||
                           equal_ignoring_case(field.name, "Content-Length") ||
-                          equal_ignoring_case(field.name, "Expect") || is_our_field(field.name);
+                          equal_ignoring_case(field.name, "Expect") || ours;
     return !replaced && !is_hop_by_hop(field.name) && !list_has_token(options, field.name) &&
            is_token(field.name) && is_field_value(field.value);
 }

@@ -17,11 +17,14 @@
 
 namespace backhand {
 
-// Names of our fields on the wire.  Never passed on from a client or an application.
+// Names of our fields on the wire.  Never passed on from a client or an application, but for the
+// last: the contacts of servers that got this request from a peer, and whose own proxy passed it on
+// (mod_proxy).  Whoever knows one of them as a member of its cluster must not forward it again.
 constexpr std::string_view proxied_field = "Backhand-Proxied";
 constexpr std::string_view exchange_field = "Backhand-Exchange";
 constexpr std::string_view load_field = "Backhand-Load";
 constexpr std::string_view declined_field = "Backhand-Declined";
+constexpr std::string_view visited_field = "Backhand-Visited";
 
 // Values of Backhand-Declined: why a request comes back unserved.
 namespace declined {
@@ -114,11 +117,11 @@ bool is_hop_by_hop(std::string_view name);
 
 // The bytes to send, up to the empty line that ends the head: an HTTP/1.1 head, Host first, to
 // which what differs from peer to peer may still be added.  Drops hop-by-hop fields, those named by
-// Connection (never Host), Content-Length, Expect, ours, and any whose name or value could be read
-// as more than one field; adds our framing and the identity.  The connection is kept alive, as is
-// the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said.
-// Error malformed: a method that is not a token, a target that is empty or holds white space or a
-// control character, not exactly one Host.  Sent on, the peer might see a request nobody made.
+// Connection (never Host), Content-Length, Expect, ours (but visited_field), and any whose name or
+// value could be read as more than one field; adds our framing and the identity.  The connection is
+// kept alive, as is the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said. Error
+// malformed: a method that is not a token, a target that is empty or holds white space or a control
+// character, not exactly one Host.  Sent on, the peer might see a request nobody made.
 Result<std::string> request_head_text(const RequestHead& head);
 
 }  // namespace backhand

@@ -58,6 +58,21 @@ bool has_room_for_our_fields(const request_rec* r) {
     return limit == 0 || apr_table_elts(r->headers_in)->nelts + ours_max <= limit;
 }
 
+// A peer that got it from this cluster has passed it on by its own proxy, and here it is again.
+bool has_been_at_member(const request_rec* r) {
+    constexpr std::string_view between = ", \t";
+    std::string_view visited = text_of(apr_table_get(r->headers_in, visited_field.data()));
+    while (!visited.empty()) {
+        const std::size_t end = std::min(visited.find_first_of(between), visited.size());
+        const auto contact = Endpoint::parse(visited.substr(0, end));
+        if (contact && instance_of(r)->table.find_contact(*contact)) {
+            return true;
+        }
+        visited.remove_prefix(std::min(end + 1, visited.size()));
+    }
+    return false;
+}
+
 bool may_be_forwarded(request_rec* r, const RequestState& state) {
     return !state.proxied && !state.stays_here && reason_to_stay(r) == nullptr;
 }
@@ -342,6 +357,9 @@ const char* reason_to_stay(request_rec* r) {
     }
     if (concerns_this_server(r)) {
         return "its handler, or its path, is about this very server";
+    }
+    if (has_been_at_member(r)) {
+        return "it has been forwarded in this cluster before";
     }
     return has_client_certificate(r) ? "its client has a TLS certificate" : nullptr;
 }

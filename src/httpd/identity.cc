@@ -33,6 +33,7 @@ ConnectionState& connection_state(conn_rec* connection) {
     auto* const made =
         new (apr_palloc(connection->pool, sizeof(ConnectionState))) ConnectionState{};
     made->own_local_address = connection->local_addr;
+    made->own_client_port = connection->client_addr->port;
     ap_set_module_config(connection->conn_config, &backhand_module, made);
     return *made;
 }
@@ -66,8 +67,7 @@ void choose_virtual_host(request_rec* r, std::uint16_t local_port) {
     conn_rec* const connection = r->connection;
     ConnectionState& state = connection_state(connection);
     state.client_facing_address = *state.own_local_address;
-    state.client_facing_address.port = local_port;
-    state.client_facing_address.sa.sin.sin_port = htons(local_port);
+    set_port(state.client_facing_address, local_port);
 
     server_rec* const own_server = connection->base_server;
     void* const own_names = connection->vhost_lookup_data;
@@ -106,6 +106,9 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     choose_virtual_host(r, identity.local_port);
     connection_state(connection).https = identity.https;
     set_client_address(r, identity);
+    // REMOTE_PORT, of scripts and expressions, is the connection's.  Its address stays: that is
+    // whom we believe.
+    set_port(*connection->client_addr, identity.client_port);
     tell_applications(r, state);
     // What applications and logs see; the framing is ours.
     if (identity.version == HttpVersion::http_1_0) {
@@ -247,6 +250,13 @@ void restore_environment(request_rec* r) noexcept {
     if (const RequestState* const state = state_of(r); state != nullptr && state->proxied) {
         tell_applications(r, *state);
     }
+}
+
+int note_visit(request_rec* r) noexcept {
+    if (const RequestState* const state = state_of(r); state != nullptr && state->proxied) {
+        apr_table_mergen(r->headers_in, visited_field.data(), state->instance->own_contact.c_str());
+    }
+    return DECLINED;
 }
 
 const char* restored_scheme(const request_rec* r) {

@@ -15,12 +15,25 @@ namespace backhand::httpd {
 struct ConnectionState {
     apr_sockaddr_t* own_local_address = nullptr;
     apr_sockaddr_t client_facing_address{};
+    apr_port_t own_client_port = 0;
     bool https = false;
 };
+
+inline void set_port(apr_sockaddr_t& address, apr_port_t port) {
+    address.port = port;
+    address.sa.sin.sin_port = htons(port);  // at the same place for IPv6
+}
 
 inline ConnectionState* connection_state_of(const conn_rec* connection) {
     return static_cast<ConnectionState*>(
         ap_get_module_config(connection->conn_config, &backhand_module));
+}
+
+// Puts that back.
+inline void forget_client(conn_rec* connection, ConnectionState& state) {
+    connection->local_addr = state.own_local_address;
+    set_port(*connection->client_addr, state.own_client_port);
+    state.https = false;
 }
 
 // A request whose Backhand-Proxied is this has come in: in post_read_request, before all others.
@@ -29,6 +42,10 @@ int restore_client(request_rec* r, RequestState& state, const char* proxied) noe
 // Tells applications what restore_client() has found.  Once more for what an internal redirect (of
 // mod_rewrite in .htaccess, say) leads to: it begins with an environment of its own.
 void restore_environment(request_rec* r) noexcept;
+
+// Hook of mod_proxy, which passes a request on: if it came from a peer, whoever gets it next is
+// told (visited_field).  Only mod_proxy's own copy of the fields is changed.
+int note_visit(request_rec* r) noexcept;
 
 // Hooks http_scheme and default_port: those of the client's connection.
 const char* restored_scheme(const request_rec* r);

@@ -36,6 +36,9 @@ void register_request_hooks() {
     // Before any module that logs: some requests are not this server's.
     ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
 
+    // Once mod_proxy, if it is there, knows which fields it will send.
+    APR_OPTIONAL_HOOK(proxy, fixups, &note_visit, nullptr, nullptr, APR_HOOK_MIDDLE);
+
     // ---- What applications ask about the client's connection ----
 
     ap_hook_http_scheme(&restored_scheme, nullptr, nullptr, APR_HOOK_FIRST);

@@ -180,8 +180,7 @@ int begin_count(request_rec* r) noexcept {
         ap_add_output_filter_handle(instance->response_filters.end, state, r, r->connection);
     }
     if (ConnectionState* const before = connection_state_of(r->connection)) [[unlikely]] {
-        r->connection->local_addr = before->own_local_address;
-        before->https = false;
+        forget_client(r->connection, *before);
     }
     const char* const proxied = apr_table_get(r->headers_in, proxied_field.data());
     return proxied == nullptr ? DECLINED : restore_client(r, *state, proxied);

@@ -278,6 +278,8 @@ void ResponseRelay::adopt_head() {
     r_->content_encoding = nullptr;
     r_->content_languages = nullptr;
     r_->no_cache = 0;
+    // mod_include forbids an ETag as soon as its filter is there.
+    apr_table_unset(r_->notes, "no-etag");
     r_->chunked = 0;
     r_->clength = static_cast<apr_off_t>(framing_.length_bytes);
     // Keeps the peer's Date and Server.

@@ -85,6 +85,8 @@ class Connection:
                 context.load_cert_chain(*certificate)
             self._socket = context.wrap_socket(self._socket, server_hostname=tls_name)
         self._incoming = self._socket.makefile("rb")
+        # Of the last response in chunks.
+        self.trailers = []
 
     def __enter__(self):
         return self
@@ -172,7 +174,7 @@ class Connection:
             body += self._exactly(size)
             if self._line():
                 raise BrokenResponse("a chunk longer than it said")
-        self._fields()
+        self.trailers = self._fields()
         return body
 
     def _exactly(self, size):

@@ -30,15 +30,15 @@ class Gate:
 class Waiting:
     """Requests on connections of their own, each at a gate of its own, until release().
 
-    `path` is the path under which the site's scripts are asked.
+    `path` is the path under which the site's scripts are asked, `fields` are header fields of the requests.
     """
 
-    def __init__(self, server, name, count, path="/cgi"):
+    def __init__(self, server, name, count, path="/cgi", fields=()):
         self.connections = []
         self._gates = [Gate(server.cluster, f"{name}-{number}") for number in range(count)]
         for gate in self._gates:
             connection = Connection(server.address, server.port)
-            connection.send(request(gate.target.replace("/cgi", path, 1), "Connection: close"))
+            connection.send(request(gate.target.replace("/cgi", path, 1), "Connection: close", *fields))
             self.connections.append(connection)
         for gate in self._gates:
             gate.wait_until_reached()

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import client
+import wire
 from client import Connection, fetch, new_token, request
 from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, Cluster, tls_site
 
@@ -73,6 +74,20 @@ def test_the_peer_takes_a_proxys_client_for_whom_a_single_httpd_would(cluster, n
     assert {line.address for server in cluster.everyone for line in server.log(token)} == {seen[0]["REMOTE_ADDR"]}
     if source == OUTSIDER:
         assert seen[0]["REMOTE_ADDR"] == OUTSIDER
+
+
+def test_a_client_does_not_become_a_member_by_what_its_proxy_says(cluster):
+    first, second = cluster.servers
+    before = first.counters()["proxied_header_removed"]
+    claim = [f"X-Forwarded-For: {second.address}", "Backhand-Proxied: 10.9.9.9",
+             f"Backhand-Exchange: client-port=1;local-port={first.port};site={wire.site(client.SITE)};"
+             "scheme=https;version=1.1"]
+    for source in (TRUSTED_PROXY, OUTSIDER):
+        variables = told(fetch(first, "/cgi/env.cgi", *claim, source=source))
+        assert variables["REMOTE_ADDR"] == (second.address if source == TRUSTED_PROXY else OUTSIDER)
+        assert "HTTPS" not in variables
+
+    assert first.counters()["proxied_header_removed"] == before + 2
 
 
 def test_a_client_that_require_local_lets_in_is_served_here(cluster):

@@ -16,9 +16,10 @@ import pytest
 from client import Connection, request
 from httpd import MPMS
 from processes import wait_until
-from raw_peer import (BAD_GATEWAY, BODY, CONTINUE, CUT, HERE, PASSED_ON, RETRY_ALWAYS, TIMED_OUT, WELL, Counted,
-                      Exchange, asked, assert_connections_end, exchanges_of, name_of, outcome, outcome_on, response,
-                      say, two_peers)
+from raw_peer import (BAD_GATEWAY, BODY, CONTINUE, CUT, HERE, HERE_TOO, PASSED_ON, RETRY_ALWAYS, TIMED_OUT, WELL,
+                      Counted, Exchange, asked, assert_connections_end, exchanges_of, name_of, outcome, outcome_on,
+                      response, say, two_peers)
+from test_command_line import PLAIN
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n"
@@ -335,6 +336,50 @@ def test_what_becomes_of_forwards_is_remembered_as_the_peers_health(forwarder):
     assert [failed(peer) for peer in peers] == [0, 0]
 
 
+def test_no_more_is_tried_again_than_the_retry_rules_allow():
+    with two_peers("event", behaviours_of(BROKEN_OFF), "BackhandRetry 0 2") as (server, peers):
+        counted = Counted(server)
+        target = BROKEN_OFF[0].target
+        assert [outcome(server, target, "GET") for _ in range(50)] == [HERE] * 50
+        since = counted.since()
+
+        assert since["served_here_after_failure"] == 50
+        # Two in each second that this has taken.
+        assert since["forward_tried_again"] >= 2
+        assert since["forward_budget_spent"] > 0
+        assert since["forward_tried_again"] + since["forward_budget_spent"] == 50
+        assert sum(asked(peers, target)) == since["forward_reset"] == 50 + since["forward_tried_again"]
+
+
+BY_HEALTH = '<Location "/peer/">\nBackhand byHealth\nBackhand byRandom\nBackhand removeSelf\n</Location>'
+
+
+def test_a_peer_that_fails_again_and_again_is_left_out_by_health():
+    def fails_at_one(exchange):
+        say(b"HTTP/1.1 200 OK\r\nContent-Le" if exchange.peer.address == PLAIN else WELL, Exchange.end)(exchange)
+
+    with two_peers("event", {"at-one": fails_at_one}, RETRY_ALWAYS, site_lines=f"{HERE_TOO}\n{BY_HEALTH}") as (server, peers):
+        def is_unhealthy():
+            assert outcome(server, "/peer/at-one", "GET") == PASSED_ON
+            return server.states()[peers[0].contact] == "unhealthy"
+
+        wait_until("five requests have failed there", is_unhealthy)
+        assert len(peers[0].seen("/peer/at-one")) == 5
+        assert [outcome(server, "/peer/at-one?later", "GET") for _ in range(20)] == [PASSED_ON] * 20
+        assert [len(peer.seen("/peer/at-one?later")) for peer in peers] == [0, 20]
+
+
+def test_the_page_for_a_502_is_this_servers_own():
+    lines = f'{HERE_TOO}\nErrorDocument 502 "said here"\nErrorDocument 503 "said here"'
+    with two_peers("event", behaviours_of(CASES), RETRY_ALWAYS, site_lines=lines) as (server, _):
+        for case, page in [(BROKEN_OFF[0], (502, b"said here")),
+                           (next(case for case in ANSWERS if "503" in case.name), (503, b"from the peer"))]:
+            with Connection(server.address, server.port) as connection:
+                connection.send(request(case.target, method="POST", body=BODY))
+                answer = connection.response("POST")
+            assert (answer.status, answer.body) == page
+
+
 # ---- silence ----
 
 SHORT_OF_PATIENCE = "BackhandTimeout response=2s idle=2s total=4s"
@@ -358,6 +403,27 @@ def test_peers_that_fall_silent_are_waited_for_once_and_not_for_ever(mpm):
         for case, method in jobs:
             assert asked(peers, f"{case.target}?{method}") == [1, 0]
             assert_connections_end(peers, f"{case.target}?{method}")
+
+
+FOR_EVER = "60s"
+
+
+@pytest.mark.parametrize("lines, names", [
+    (f"BackhandTimeout response=300ms idle={FOR_EVER}", ["silence"]),
+    (f"BackhandTimeout response={FOR_EVER} idle=300ms",
+     ["silence within the head", "silence after the head", "silence within a short body", "silence within a long body"]),
+    (f"BackhandTimeout response={FOR_EVER} idle={FOR_EVER} total=500ms",
+     ["silence", "silence within a long body", "a head that never ends", "a body that never ends"]),
+    ("Timeout 1", ["silence", "silence after the head", "silence within a long body"]),
+], ids=["response", "idle", "total", "httpd's own"])
+def test_each_time_limit_is_for_its_own_kind_of_silence(lines, names):
+    with two_peers("event", behaviours_of(SILENT), RETRY_ALWAYS, lines) as (server, peers):
+        for case in [case for case in SILENT if case.name in names]:
+            counted = Counted(server)
+
+            assert outcome(server, case.target, "POST") == case.post[0]
+            counted.wait_for(expected_counts(*case.post))
+            assert_connections_end(peers, case.target)
 
 
 def sum_of(counts):

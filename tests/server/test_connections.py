@@ -3,6 +3,7 @@
 How many there are is asked of the kernel, which remembers closed ones for a minute.
 """
 
+import signal
 import time
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from client import Connection, chunked, fetch, request
 from hammer import ask_all
 from httpd import MPMS, Cluster
-from processes import connections_from, open_connections, wait_until
+from processes import connections_from, open_connections, signal_each, wait_until
 
 # Of a hundred requests one after the other at most so many may have needed a new connection:
 # each forwarding process may have one of its own.
@@ -163,6 +164,35 @@ def test_a_peer_that_keeps_no_connections_is_forwarded_to_all_the_same():
             assert fetch(first, "/cgi/echo.cgi", method="POST", body=body).body == body
 
         assert first.counters()["forwarded"] == before + 40
+
+
+def test_a_moderator_that_stands_still_keeps_no_request(cluster):
+    first, second = cluster.servers
+    assert ask_all([(first, "/small.html")] * 24, 8) == ["HTTP/1.1 200 OK"] * 24
+    moderator = first.moderator()
+    signal_each([moderator], signal.SIGSTOP)
+    before = first.counters()
+    answers = ask_all([(first, "/small.html")] * 24, 8)
+    after = first.counters()
+    signal_each([moderator], signal.SIGCONT)
+
+    assert answers == ["HTTP/1.1 200 OK"] * 24
+    assert after["forwarded"] > before["forwarded"]
+    wait_until("it goes on", lambda: first.sees(second)["state"] == "ok")
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_without_pools_every_request_has_a_connection_of_its_own(mpm):
+    with Cluster(mpm, server_lines="BackhandConnectionPools Off") as cluster:
+        first, second = cluster.wait_until_complete().servers
+        opened = Opened(cluster)
+        for _ in range(20):
+            assert fetch(first).status == 200
+
+        counters = first.counters()
+        assert (opened.count(), counters["forwarded"], counters["connections_opened"]) == (20, 20, 20)
+        assert [counters[name] for name in [*REUSED, "connections_opened_ahead", "connections_given_back"]] == [0] * 4
+        wait_until("none is kept", lambda: open_connections(first.address, second.address, second.port) == 0)
 
 
 @pytest.mark.parametrize("mpm", ["prefork", "worker"])

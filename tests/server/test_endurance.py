@@ -142,16 +142,22 @@ PIECE = bytes(16_384)
 
 
 class Sink:
-    """Takes a chunked body, and counts it."""
+    """Takes a body, and counts it."""
 
     def __init__(self):
         self.taken_bytes = 0
 
     def __call__(self, exchange):
         exchange.send(CONTINUE)
-        for chunk in exchange.chunks():
-            self.taken_bytes += len(chunk)
+        for piece in exchange.chunks() if exchange.field("Transfer-Encoding") else self._pieces(exchange):
+            self.taken_bytes += len(piece)
         exchange.send(WELL)
+
+    def _pieces(self, exchange):
+        left = int(exchange.field("Content-Length"))
+        while left > 0 and (piece := exchange.read(min(left, 1 << 20))):
+            left -= len(piece)
+            yield piece
 
 
 class Memory:
@@ -182,14 +188,16 @@ def download(connection, size, memory):
             return
 
 
-def upload(connection, size, memory):
-    connection.send(request("/peer/takes", "Transfer-Encoding: chunked", method="POST"))
-    chunk = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
+def upload(connection, size, in_chunks, memory):
+    framing = "Transfer-Encoding: chunked" if in_chunks else f"Content-Length: {size}"
+    connection.send(request("/peer/takes", framing, method="POST"))
+    piece = b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if in_chunks else PIECE
     for number in range(size // len(PIECE) // 16):
-        connection.send(chunk * 16)
+        connection.send(piece * 16)
         if number % 64 == 0:
             memory.look()
-    connection.send(b"0\r\n\r\n")
+    if in_chunks:
+        connection.send(b"0\r\n\r\n")
     assert connection.response("POST").status == 200
 
 
@@ -211,15 +219,16 @@ def test_a_large_download_takes_no_more_memory_than_a_small_one(mpm):
         wait_until("both are logged", lambda: len(second.log(path="/huge.bin")) == 2)
 
 
+@pytest.mark.parametrize("in_chunks", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("mpm", MPMS)
-def test_a_large_upload_takes_no_more_memory_than_a_small_one(mpm):
+def test_a_large_upload_takes_no_more_memory_than_a_small_one(mpm, in_chunks):
     sink = Sink()
     with two_peers(mpm, {"takes": sink}, "LimitRequestBody 0") as (server, _):
         most = []
         for size in (LARGE_BYTES // 64, LARGE_BYTES):
             memory = Memory(server)
             with Connection(server.address, server.port) as connection:
-                upload(connection, size, memory)
+                upload(connection, size, in_chunks, memory)
             most.append(memory.most_bytes)
 
         assert most[1] < most[0] + GROWTH_BYTES_MAX

@@ -4,9 +4,9 @@ connection (RFC 9110 section 7.6.1), and what the servers tell each other."""
 import pytest
 
 import client
-from client import Connection, request
+from client import Connection, chunked, request
 from httpd import MPMS
-from raw_peer import exchanges_of, two_peers
+from raw_peer import assert_connections_end, exchanges_of, say, two_peers
 
 OTHERS = ["X-First: 1", "x-small: letters", "X-Listed: one, two", "X-Letters: \xe4\xc3\xa4",
           "X-Empty:", "Cookie: a=1; b=2", "Authorization: Basic bm9ib2R5Om5vbmU=", "Accept-Encoding: gzip, br",
@@ -25,9 +25,14 @@ def answer_with_fields(exchange):
     exchange.send(ANSWERED)
 
 
+WITH_TRAILER = b"".join([
+    b"HTTP/1.1 200 OK\r\nTrailer: X-Trailer\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+    b"5\r\nhello\r\n0\r\nX-Trailer: from the peer\r\n\r\n"])
+
+
 @pytest.fixture(scope="module", params=MPMS)
 def forwarder(request):
-    with two_peers(request.param, {"fields": answer_with_fields}) as running:
+    with two_peers(request.param, {"fields": answer_with_fields, "trailers": say(WITH_TRAILER)}) as running:
         yield running
 
 
@@ -95,6 +100,23 @@ def test_a_peer_is_not_told_that_the_client_closes_nor_the_client_that_the_peer_
             connection.send(request("/peer/connection", *fields))
             assert connection.response().field("Connection") == (fields[0].split()[1] if fields else None)
     assert {exchange.field("Connection") for exchange in exchanges_of(peers, "/peer/connection")} == {None}
+
+
+def test_trailers_go_no_further_in_either_direction(forwarder):
+    server, peers = forwarder
+    # A longer body is streamed, also to the peer in chunks.
+    body = chunked(b"x" * 100_000)[:-2] + b"X-Trailer: from the client\r\n\r\n"
+    with Connection(server.address, server.port) as connection:
+        connection.send(request("/peer/trailers", "Trailer: X-Trailer", "Transfer-Encoding: chunked", method="POST",
+                                body=body))
+        response = connection.response("POST")
+
+    assert (response.framing, response.body, connection.trailers) == ("chunked", b"hello", [])
+    exchange, = exchanges_of(peers, "/peer/trailers")
+    assert (exchange.field("Transfer-Encoding"), exchange.field("Trailer")) == ("chunked", None)
+    assert response.field("Trailer") is None
+    # Nothing followed the last chunk.
+    assert_connections_end(peers, "/peer/trailers")
 
 
 def test_a_server_may_keep_its_name_to_itself():

@@ -6,7 +6,8 @@ addresses, 127.0.1.50 lies inside them and is no server.
 
 import pytest
 
-from client import fetch, new_token
+import wire
+from client import SITE, Connection, fetch, new_token, request
 from gates import Gate
 from httpd import FORWARD_ALWAYS, MPMS, SERVE_HERE, Cluster
 from processes import wait_until
@@ -20,6 +21,27 @@ AT_THE_PEER = f"""
 <Location "/for-one-client">
     Require ip {OUTSIDER}
 </Location>
+"""
+# What modules at the peer make of the client: each tells it in a field of the response.
+SEEN_BY_MODULES = """
+<Location "/seen">
+    SetEnvIf Remote_Addr "^(.*)$" BY_SETENVIF=$1
+    Header always set X-By-Expression "expr=%{REMOTE_ADDR} %{REMOTE_PORT}"
+    Header always set X-By-Rewrite "%{BY_REWRITE}e"
+    Header always set X-By-Setenvif "%{BY_SETENVIF}e"
+    Header always set X-Via "expr=%{reqenv:BACKHAND_VIA}"
+    <If "%{REMOTE_ADDR} == '127.0.0.77'">
+        Header always set X-By-If "that one"
+    </If>
+    DirectoryIndex /seen/small.html
+    ErrorDocument 404 /seen/small.html
+</Location>
+RewriteCond "%{REMOTE_ADDR} %{REMOTE_PORT}" "(.*)"
+RewriteRule "^/seen" "-" [E=BY_REWRITE:%1]
+Alias "/seen" "${SITE}/htdocs"
+<If "-n req('X-Serve-Here')">
+    Backhand off
+</If>
 """
 EVERYWHERE = f"""
 Alias "/for-one-client" "${{SITE}}/htdocs"
@@ -37,7 +59,8 @@ Alias "/for-one-client-everywhere" "${{SITE}}/htdocs"
 @pytest.fixture(scope="module", params=MPMS)
 def cluster(request):
     with Cluster(request.param, size=2,
-                 site_lines=lambda number: EVERYWHERE + (AT_THE_PEER if number == 2 else "")) as running:
+                 site_lines=lambda number: EVERYWHERE + (AT_THE_PEER if number == 2 else "") +
+                 SEEN_BY_MODULES) as running:
         yield running.wait_until_complete()
 
 
@@ -56,6 +79,52 @@ def test_the_peer_sees_the_clients_address_everywhere(cluster, source):
 
     assert variables["REMOTE_ADDR"] == source
     assert (line.host, line.address) == (source, source)
+
+
+@pytest.mark.parametrize("source, by_if", [(OUTSIDER, "that one"), ("127.0.0.78", None)])
+def test_the_peers_modules_see_the_clients_address_and_port(cluster, source, by_if):
+    first, second = cluster.servers
+    token = new_token()
+    with Connection(first.address, first.port, source) as connection:
+        address, port = connection.own_end
+        connection.send(request("/seen/small.html", f"X-Token: {token}"))
+        response = connection.response()
+
+    assert [line.forwarder for line in second.logged(token)] == [first.address]
+    assert response.field("X-By-Expression") == f"{address} {port}"
+    assert response.field("X-By-Rewrite") == f"{address} {port}"
+    assert response.field("X-By-Setenvif") == address
+    assert response.field("X-By-If") == by_if
+
+
+@pytest.mark.parametrize("source", [OUTSIDER, ACCEPTED_BUT_NO_SERVER])
+def test_a_script_at_the_peer_is_told_the_clients_address_and_port(cluster, source):
+    first = cluster.servers[0]
+    with Connection(first.address, first.port, source) as connection:
+        address, port = connection.own_end
+        for _ in range(2):
+            connection.send(request("/cgi/client.cgi"))
+            assert connection.response().text == f"{address} {port} off\n"
+
+
+def test_a_request_after_a_forwarded_one_on_the_same_connection_is_the_senders_own(cluster):
+    first, second = cluster.servers
+    claim = ["Backhand-Proxied: 192.0.2.7",
+             f"Backhand-Exchange: client-port=4711;local-port={first.port};site={wire.site(SITE)};scheme=https;version=1.1"]
+    with Connection(first.address, first.port, second.address) as connection:
+        address, port = connection.own_end
+        for fields, told_of_client in [(claim, "192.0.2.7 4711 on\n"), ([], f"{address} {port} off\n")] * 2:
+            connection.send(request("/served-here/client.cgi", *fields))
+            assert connection.response().text == told_of_client
+
+
+@pytest.mark.parametrize("target, status", [("/seen/small.html", 200), ("/seen/", 200), ("/seen/absent", 404)])
+def test_applications_at_the_peer_can_see_the_forwarder(cluster, target, status):
+    first, second = cluster.servers
+    forwarded, here = fetch(first, target), fetch(second, target, "X-Serve-Here: yes")
+
+    assert (forwarded.status, forwarded.field("X-Via")) == (status, first.address)
+    assert (here.status, here.field("X-Via")) == (status, "")
 
 
 def test_each_server_logs_the_other_end_of_the_forward(cluster):

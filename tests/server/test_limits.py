@@ -1,12 +1,15 @@
-"""Servers that would only forward, under more load than they have workers, never wait for each other."""
+"""Servers that would only forward, under more load than they have workers, never wait for each other, and what no
+peer has room for goes to the next one, then stays here."""
 
 import pytest
 
 import client
+from client import new_token
 from gates import Waiting
 from hammer import ask_all
-from httpd import MPMS, Cluster
+from httpd import FORWARD_ALWAYS, MPMS, Cluster
 from processes import wait_until
+from raw_peer import RETRY_ALWAYS
 
 pytestmark = pytest.mark.parametrize("mpm", MPMS)
 
@@ -86,3 +89,88 @@ def test_a_request_that_would_take_a_peers_last_worker_comes_back_and_leaves_no_
 
         assert [line.peer for line in first.logged("busy")] == ["-"]
         assert second.log("busy") == []
+
+
+def workers_from_the_beginning(mpm, count):
+    """So many, however many the other servers have; none is started or ended later."""
+    if mpm == "prefork":
+        return f"ServerLimit {count}\nMaxRequestWorkers {count}\nStartServers {count}\nMinSpareServers {count}"
+    return (f"ServerLimit {count // WORKERS}\nThreadsPerChild {WORKERS}\nMaxRequestWorkers {count}\n"
+            f"StartServers {count // WORKERS}\nMinSpareThreads {count}\nMaxSpareThreads {count}")
+
+
+def wait_until_running(server, count):
+    def running():
+        seen = server.sees(server)
+        return seen["workers_idle"] + seen["workers_busy"]
+
+    wait_until(lambda: f"{count} workers run: {running()}", lambda: running() == count)
+
+
+def wait_until_news_are_newer(server, peers):
+    """Than all that the server has sent the peers."""
+    wait_until(lambda: f"{server} hears of {peers}: {server.report()}",
+               lambda: all(server.sees(peer)["sent_since"] == 0 for peer in peers))
+
+
+class OneAfterAnother:
+    """Requests that wait in a script, each begun when the one before it waits and the peers have told of it."""
+
+    def __init__(self, server, peers, count):
+        self._server = server
+        self._waiting = {}
+        for _ in range(count):
+            token = new_token()
+            wait_until_news_are_newer(server, peers)
+            self._waiting[token] = Waiting(server, token, 1, fields=[f"X-Token: {token}"])
+
+    def release(self):
+        """The contacts of those that have answered the requests, "-" for the server itself."""
+        assert [waiting.release() for waiting in self._waiting.values()] == [[200]] * len(self._waiting)
+        return [self._server.logged(token)[0].peer for token in self._waiting]
+
+
+SERVED_HERE_FOR_WANT_OF_A_PEER = ["served_here_no_candidate", "served_here_after_failure"]
+
+
+def test_what_a_peer_has_no_worker_for_goes_to_the_next_and_then_stays_here(mpm):
+    def lines(number):
+        return f"{RETRY_ALWAYS}\n{workers_from_the_beginning(mpm, 16)}" if number == 1 else ""
+
+    with Cluster(mpm, size=3, workers=WORKERS, server_lines=lines) as cluster:
+        first = cluster.wait_until_complete().servers[0]
+        wait_until_running(first, 16)
+        peers = first.peers_in_order()
+        before = first.counters()
+        waiting = OneAfterAnother(first, peers, 12)
+        # None waits for another: all have reached the script.
+        assert [first.sees(peer)["in_flight"] for peer in peers] == [WORKERS - 1] * 2
+        after = first.counters()
+
+        assert waiting.release() == [peers[0].contact] * 3 + [peers[1].contact] * 3 + ["-"] * 6
+        risen = {name: after[name] - before[name] for name in after}
+        assert sum(risen[name] for name in SERVED_HERE_FOR_WANT_OF_A_PEER) == 6
+        assert risen["served_here_limit_reached"] == 0
+        # What a peer has sent back was counted at both, and left no trace there.
+        assert risen["forward_declined"] == sum(peer.counters()["proxied_busy"] for peer in peers) > 0
+        assert [len(peer.log(path="/cgi/gate.cgi")) for peer in peers] == [3, 3]
+
+
+def test_half_of_the_workers_forward_at_a_time_to_all_peers_together(mpm):
+    to_any = f"{FORWARD_ALWAYS}\nBackhand byRandom"
+    with Cluster(mpm, size=3, workers=8, chain=to_any, server_lines=workers_from_the_beginning(mpm, 8)) as cluster:
+        first = cluster.wait_until_complete().servers[0]
+        wait_until_running(first, 8)
+        peers = first.peers_in_order()
+        before = first.counters()
+        waiting = OneAfterAnother(first, peers, 7)
+        assert sum(first.sees(peer)["in_flight"] for peer in peers) == 4
+        assert first.counters()["served_here_limit_reached"] == before["served_here_limit_reached"] + 3
+
+        answered_by = waiting.release()
+        assert {peer.contact for peer in peers} >= set(answered_by[:4])
+        assert answered_by[4:] == ["-"] * 3
+        # And the next are forwarded again.
+        again = OneAfterAnother(first, peers, 1)
+        assert again.release() != ["-"]
+        assert first.counters()["forwarded"] == before["forwarded"] + 5

@@ -10,7 +10,7 @@ import pytest
 
 from client import fetch, new_token
 from hammer import ask_all
-from httpd import Cluster
+from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, REPORT, Cluster
 from processes import wait_until
 from test_command_line import PREFER_PEERS, announced
 
@@ -50,7 +50,7 @@ def assert_every_request_is_answered_once(servers, token):
     wait_until(lambda: f"all are logged: {answers()}", lambda: len(answers()) == 2 * len(servers), limit_s=10)
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "event"])
+@pytest.mark.parametrize("mpm", MPMS)
 def test_two_servers_that_take_each_other_for_members_forward_once(mpm):
     with ring(mpm, 2) as servers:
         token = new_token()
@@ -61,7 +61,7 @@ def test_two_servers_that_take_each_other_for_members_forward_once(mpm):
             assert server.counters()["forwarded"] == server.counters()["proxied_accepted"] == 2
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "event"])
+@pytest.mark.parametrize("mpm", MPMS)
 def test_a_server_sends_back_what_comes_from_one_it_has_not_heard_of(mpm):
     with ring(mpm, 3) as servers:
         token = new_token()
@@ -75,7 +75,7 @@ def test_a_server_sends_back_what_comes_from_one_it_has_not_heard_of(mpm):
         assert {each["forwarded"] for each in counters} == {0}
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "event"])
+@pytest.mark.parametrize("mpm", MPMS)
 def test_a_server_keeps_what_comes_from_one_it_does_not_accept(mpm):
     with ring(mpm, 3, accept=lambda following: f"AcceptStats {address_of(following)}") as servers:
         token = new_token()
@@ -86,9 +86,107 @@ def test_a_server_keeps_what_comes_from_one_it_does_not_accept(mpm):
             assert (counters["forwarded"], counters["proxied_header_removed"]) == (2, 2)
 
 
-@pytest.mark.parametrize("mpm", ["prefork", "event"])
+@pytest.mark.parametrize("mpm", MPMS)
 @pytest.mark.parametrize("size", [2, 3])
 def test_servers_in_a_ring_answer_under_more_load_than_they_have_workers(mpm, size):
     with ring(mpm, size) as servers:
         jobs = [(server, "/small.html") for _ in range(100) for server in servers]
         assert ask_all(jobs, 8 * size) == ["HTTP/1.1 200 OK"] * len(jobs)
+
+
+# ---- circles that a server's own ProxyPass closes ----
+
+
+def passing_on(server, following):
+    """What the server does not forward it passes on, by mistake, to one from which such requests come."""
+    server.server_lines += "".join(f"\nLoadModule {name}_module {HTTPD_MODULES}/mod_{name}.so"
+                                   for name in ("proxy", "proxy_http"))
+    server.site_lines += f'\nProxyPass "{REPORT}" "!"\nProxyPass "/" "http://{following.contact}/"'
+
+
+def assert_served_once(servers, entrance, target, way):
+    """The request goes through the servers of `way`, by their numbers, and is answered by the last of them."""
+    token = new_token()
+    assert fetch(entrance, target, f"X-Token: {token}").status == 200
+
+    def visits():
+        return {server.number: len(server.log(token)) for server in servers if server.log(token)}
+
+    expected = {number: way.count(number) for number in way}
+    wait_until(lambda: f"it was at {way}: {visits()}", lambda: visits() == expected, limit_s=10)
+
+
+@contextlib.contextmanager
+def members_of_which_one_passes_on(mpm, size, **settings):
+    """The second server passes all it gets on to the first."""
+    cluster = Cluster(mpm, size=size, **settings)
+    passing_on(cluster.servers[1], cluster.servers[0])
+    with cluster:
+        yield cluster.wait_until_complete().servers
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_a_request_that_comes_back_through_a_peers_own_proxy_is_served_where_it_began(mpm):
+    with members_of_which_one_passes_on(mpm, 2) as servers:
+        first, second = servers
+        for target in ("/small.html", "/cgi/env.cgi"):
+            assert_served_once(servers, first, target, [1, 2, 1])
+        assert first.counters()["forwarded"] == second.counters()["proxied_accepted"] == 2
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_no_member_forwards_again_what_comes_back_through_a_peers_own_proxy(mpm):
+    with members_of_which_one_passes_on(mpm, 3, chain=PREFER_PEERS) as servers:
+        first, second, third = servers
+        tokens = [new_token() for _ in range(20)]
+        for token in tokens:
+            assert fetch(third, "/small.html", f"X-Token: {token}").status == 200
+
+        wait_until("all are logged where they are answered", lambda: all(first.log(token) for token in tokens))
+        assert {len(server.log(token)) for server in (first, third) for token in tokens} == {1}
+        assert 0 < sum(len(second.log(token)) for token in tokens) < len(tokens)
+        assert first.counters()["forwarded"] == 0
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_requests_that_come_back_through_a_peers_own_proxy_are_answered_under_load(mpm):
+    with members_of_which_one_passes_on(mpm, 2, workers=8) as servers:
+        first, second = servers
+        assert ask_all([(first, "/small.html")] * 100, 4) == ["HTTP/1.1 200 OK"] * 100
+        # Once at most for each, though it could not be for all of them.
+        assert 0 < first.counters()["forwarded"] <= 100
+        assert second.counters()["forwarded"] == 0
+
+
+@contextlib.contextmanager
+def two_clusters(mpm, *passing):
+    """Two clusters of two servers each, 1 and 2, 3 and 4; `passing` are pairs of numbers, of which the one passes all
+    it gets on to the other."""
+    clusters = [Cluster(mpm, size=2, first=first) for first in (1, 3)]
+    servers = [server for cluster in clusters for server in cluster.servers]
+    for one, following in passing:
+        passing_on(servers[one - 1], servers[following - 1])
+    with clusters[0], clusters[1]:
+        for cluster in clusters:
+            cluster.wait_until_complete()
+        yield servers
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_each_of_two_clusters_that_pass_requests_on_to_each_other_forwards_once(mpm):
+    with two_clusters(mpm, (2, 3), (4, 1)) as servers:
+        assert_served_once(servers, servers[0], "/small.html", [1, 2, 3, 4, 1])
+        assert_served_once(servers, servers[2], "/small.html", [3, 4, 1, 2, 3])
+
+
+def test_a_cluster_behind_another_is_balanced_all_the_same():
+    with two_clusters("event", (2, 3)) as servers:
+        assert_served_once(servers, servers[0], "/small.html", [1, 2, 3, 4])
+
+
+def test_a_request_says_where_it_has_been_to_those_only_that_a_peer_passes_it_on_to():
+    with two_clusters("event", (2, 3)) as servers:
+        for entrance, told in [(servers[0], servers[1].contact), (servers[1], None), (servers[2], None)]:
+            lines = fetch(entrance, "/cgi/env.cgi").text.splitlines()
+            assert [line for line in lines if line.startswith("HTTP_BACKHAND")] == \
+                ([f"HTTP_BACKHAND_VISITED={told}"] if told else [])

@@ -154,6 +154,25 @@ def test_the_peer_gets_the_body_that_the_client_has_sent(forwarder, size, in_chu
     assert exchange.field("Transfer-Encoding") == ("chunked" if streamed and in_chunks else None)
 
 
+@framed_either_way
+def test_a_peer_hears_of_a_short_body_when_all_of_it_is_here(forwarder, in_chunks):
+    server, peers = forwarder
+    target = f"/peer/takes?{server.mpm}-in-halves-{in_chunks}"
+    data = upload(target, "POST", BODY[:HELD_BYTES // 2], in_chunks)
+    with Connection(server.address, server.port) as connection:
+        connection.send(data[:-10_000])
+        wait_until("the request is being served", lambda: server.sees(server)["serving"] == 1)
+        # The server has time for others, and no peer has heard of this one.
+        for _ in range(10):
+            assert outcome(server, "/peer/any", "GET") == PASSED_ON
+        assert exchanges_of(peers, target) == []
+        connection.send(data[-10_000:])
+        assert outcome_on(connection, "POST") == PASSED_ON
+
+    assert RECORDED.bodies[target] == BODY[:HELD_BYTES // 2]
+    assert asked(peers, target) == [1, 0]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH", "BREW"])
 def test_a_body_is_passed_on_whatever_the_method(forwarder, method):
     server, _ = forwarder

@@ -357,6 +357,11 @@ TEST(ARequestHead, DropsOurFields) {
               text_around(""));
 }
 
+TEST(ARequestHead, SaysWhereTheRequestHasBeen) {
+    EXPECT_EQ(text_with({{"Backhand-Visited", "10.0.5.11:80, 10.0.6.1:80"}}),
+              text_around("Backhand-Visited: 10.0.5.11:80, 10.0.6.1:80\r\n"));
+}
+
 TEST(ARequestHead, KeepsOurFieldsEvenIfConnectionNamesThem) {
     EXPECT_EQ(text_with({{"Connection", "Backhand-Proxied, Backhand-Exchange"}}), text_around(""));
 }
