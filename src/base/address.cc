@@ -15,6 +15,24 @@ namespace {
 constexpr std::array<std::uint8_t, 12> v4_mapped_prefix = {0, 0, 0, 0, 0,    0,
                                                            0, 0, 0, 0, 0xFF, 0xFF};
 
+// Room for an address of either kind, and a port.
+using AddressText = std::array<char, INET6_ADDRSTRLEN + 8>;
+
+// Returns where it ends.  IPv4 by hand: inet_ntop formats as printf does, and every forwarded
+// request pays for it.
+char* write(const IpAddress& address, char* text) {
+    if (!address.is_v4()) {
+        ::inet_ntop(AF_INET6, address.bytes.data(), text, INET6_ADDRSTRLEN);
+        return text + std::strlen(text);
+    }
+    constexpr std::ptrdiff_t digits_max = 3;
+    for (std::size_t index = 12; index < address.bytes.size(); ++index) {
+        text = std::to_chars(text, text + digits_max, address.bytes[index]).ptr;
+        *text++ = '.';
+    }
+    return text - 1;
+}
+
 }  // namespace
 
 bool IpAddress::is_v4() const {
@@ -72,19 +90,8 @@ std::optional<IpAddress> IpAddress::from(const sockaddr_storage& address) {
 }
 
 std::string IpAddress::to_string() const {
-    if (is_v4()) {
-        // By hand: inet_ntop formats as printf does, and every forwarded request pays for it.
-        std::array<char, INET_ADDRSTRLEN> text{};
-        char* end = text.data();
-        for (std::size_t index = 12; index < bytes.size(); ++index) {
-            end = std::to_chars(end, text.end(), bytes[index]).ptr;
-            *end++ = '.';
-        }
-        return {text.data(), end - 1};
-    }
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    ::inet_ntop(AF_INET6, bytes.data(), text.data(), text.size());
-    return text.data();
+    AddressText text{};
+    return {text.data(), write(*this, text.data())};
 }
 
 std::optional<Endpoint> Endpoint::parse(std::string_view text) {
@@ -126,9 +133,17 @@ std::optional<Endpoint> Endpoint::from(const sockaddr_storage& address) {
 }
 
 std::string Endpoint::to_string() const {
-    std::string text = address.is_v4() ? address.to_string() : "[" + address.to_string() + "]";
-    append_number(text.append(":"), port);
-    return text;
+    AddressText text{};
+    char* end = text.data();
+    if (address.is_v4()) {
+        end = write(address, end);
+    } else {
+        *end++ = '[';
+        end = write(address, end);
+        *end++ = ']';
+    }
+    *end++ = ':';
+    return {text.data(), std::to_chars(end, text.data() + text.size(), port).ptr};
 }
 
 SocketAddress::SocketAddress(const Endpoint& endpoint) {

@@ -130,10 +130,6 @@ std::string_view without_via_of(std::string_view via, std::string_view server) {
     return via;
 }
 
-std::string proxied_value(const ClientIdentity& identity) {
-    return identity.client.to_string();
-}
-
 std::string exchange_value(const ClientIdentity& identity) {
     std::string value;
     value.reserve(value_bytes_max);

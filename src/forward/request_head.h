@@ -67,10 +67,8 @@ struct ClientIdentity {
     friend bool operator==(const ClientIdentity&, const ClientIdentity&) = default;
 };
 
-// Value of Backhand-Proxied: the client's address.
-std::string proxied_value(const ClientIdentity& identity);
-
-// Value of Backhand-Exchange: "client-port=51234;local-port=443;site=17;scheme=https;version=1.0".
+// Value of Backhand-Exchange, which says all but the address, the value of Backhand-Proxied:
+// "client-port=51234;local-port=443;site=17;scheme=https;version=1.0".
 std::string exchange_value(const ClientIdentity& identity);
 
 // The identity the two values describe; nullopt if either is not exactly of the form above: an
@@ -96,8 +94,8 @@ struct RequestHead {
     std::string_view method;
     std::string_view target;          // exactly as the client sent it
     std::vector<HeaderField> fields;  // as received; filtered here
-    std::string proxied;              // proxied_value() and exchange_value() of the client
-    std::string exchange;
+    std::string_view proxied;         // values that describe the client: the address,
+    std::string_view exchange;        // and exchange_value()
 
     enum class Body : std::uint8_t { none, length, chunked };
     Body body = Body::none;

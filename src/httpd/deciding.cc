@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -87,12 +88,10 @@ std::uint32_t running_workers(const LoadReport& load) {
 // no two requests can both take the last place.
 class ForwardingPlace {
 public:
-    explicit ForwardingPlace(RequestState& state) : state_(state) {
+    ForwardingPlace(RequestState& state, const LoadReport& self) : state_(state) {
         state_.count_as(RequestState::Counted::forwarding);
-        const ClusterTable& table = state_.instance->table;
-        ServerView self;
-        taken_ = state_.instance->child->tally && table.view(self_slot, 0, monotonic_now(), self) &&
-                 table.cells().quick().forwarding <= running_workers(self.load) / 2;
+        taken_ = state_.instance->child->tally &&
+                 state_.instance->table.cells().quick().forwarding <= running_workers(self) / 2;
     }
 
     ForwardingPlace(const ForwardingPlace&) = delete;
@@ -147,11 +146,14 @@ void note_choice(request_rec* r, const ClusterTable& table, std::uint32_t slot_i
 }
 
 void note_time(request_rec* r, Nanoseconds took) {
-    const auto tenths_us = took.count() / 100;
-    std::string text;
-    append_number(text, tenths_us / 10);
-    append_number(text.append("."), tenths_us % 10);
-    apr_table_setn(r->subprocess_env, "BACKHAND_DECIDE_US", apr_pstrdup(r->pool, text.c_str()));
+    constexpr std::size_t bytes_max = 24;
+    char* const text = static_cast<char*>(apr_palloc(r->pool, bytes_max));
+    const auto tenths_us = static_cast<std::uint64_t>(took.count()) / 100;
+    char* end = std::to_chars(text, text + bytes_max, tenths_us / 10).ptr;
+    *end++ = '.';
+    *end++ = static_cast<char>('0' + tenths_us % 10);
+    *end = '\0';
+    apr_table_setn(r->subprocess_env, "BACKHAND_DECIDE_US", text);
 }
 
 // ---- Backhand-Trace ----
@@ -207,9 +209,10 @@ int redirect_client(request_rec* r, const ClusterTable& table, const Redirect& r
     return r->method_number == M_GET ? HTTP_MOVED_TEMPORARILY : HTTP_TEMPORARY_REDIRECT;
 }
 
-int forward(request_rec* r, RequestState& state, std::span<const std::uint32_t> peers,
-            const ForwardFeedback& feedback) {
-    ForwardingPlace place{state};
+// `self`: what this server said of itself last.
+int forward(request_rec* r, RequestState& state, const LoadReport& self,
+            std::span<const std::uint32_t> peers, const ForwardFeedback& feedback) {
+    ForwardingPlace place{state, self};
     if (!place.taken()) {
         state.instance->table.counters().add(Counter::served_here_limit_reached);
         note_reason(r, "limit");
@@ -257,7 +260,10 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
             return DECLINED;
         }
         constexpr std::array back_end = {self_slot};
-        return forward(r, state, back_end, feedback);
+        ServerView self;
+        return instance.table.view(self_slot, 0, began_at, self)
+                   ? forward(r, state, self.load, back_end, feedback)
+                   : DECLINED;
     }
     if (config.dry_run > 0) {
         counters.add(Counter::decisions_dry_run);
@@ -266,7 +272,7 @@ int decide_and_forward(request_rec* r, RequestState& state, const DirectoryConfi
         return DECLINED;
     }
     if (decision.redirect == nullptr) {
-        return forward(r, state, decision.peers, feedback);
+        return forward(r, state, (*lease).set.self().load, decision.peers, feedback);
     }
     const int status =
         redirect_client(r, instance.table, *decision.redirect, decision.peers.front());

@@ -16,6 +16,7 @@
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
 #include "httpd/response_relay.h"
+#include "httpd/told_client.h"
 #include "httpd/tunnel.h"
 
 APLOG_USE_MODULE(backhand);
@@ -195,8 +196,8 @@ Nanoseconds Exchange::patience(const ResponseRelay& response) const {
 }
 
 bool Exchange::describe_request() {
-    const auto client = IpAddress::parse(text_of(r_->useragent_ip));
-    if (!client) {
+    const ToldClient* const client = told_client(r_);
+    if (client == nullptr) {
         return false;
     }
     head_.method = r_->method;
@@ -210,18 +211,8 @@ bool Exchange::describe_request() {
     for (int index = 0; index < fields->nelts; ++index) {
         head_.fields.push_back({text_of(entries[index].key), text_of(entries[index].val)});
     }
-    const ClientIdentity identity{
-        .client = *client,
-        .client_port = r_->useragent_addr->port,
-        .local_port = r_->connection->local_addr->port,
-        .site = server_config(r_->server).service_hash,
-        .https = text_of(ap_http_scheme(r_)) == "https",
-        .version = r_->proto_num < HTTP_VERSION(1, 1)   ? HttpVersion::http_1_0
-                   : r_->proto_num < HTTP_VERSION(2, 0) ? HttpVersion::http_1_1
-                                                        : HttpVersion::http_2,
-    };
-    head_.proxied = proxied_value(identity);
-    head_.exchange = exchange_value(identity);
+    head_.proxied = client->proxied;
+    head_.exchange = client->exchange;
     if (state_.instance->settings().via) {
         head_.via = state_.instance->own_contact;
     }

@@ -26,18 +26,6 @@ constexpr const char* wrapped_ssl_name = "backhand-wrapped-ssl";
 // A forwarder that has fallen silent is still believed while its last requests come in.
 constexpr Nanoseconds member_silence_max = std::chrono::seconds{10};
 
-ConnectionState& connection_state(conn_rec* connection) {
-    if (ConnectionState* const found = connection_state_of(connection)) {
-        return *found;
-    }
-    auto* const made =
-        new (apr_palloc(connection->pool, sizeof(ConnectionState))) ConnectionState{};
-    made->own_local_address = connection->local_addr;
-    made->own_client_port = connection->client_addr->port;
-    ap_set_module_config(connection->conn_config, &backhand_module, made);
-    return *made;
-}
-
 void remove_our_fields(request_rec* r) {
     apr_table_unset(r->headers_in, proxied_field.data());
     apr_table_unset(r->headers_in, exchange_field.data());
@@ -241,6 +229,18 @@ int take_from_accepted(request_rec* r, RequestState& state, const ClientIdentity
 }
 
 }  // namespace
+
+ConnectionState& connection_state(conn_rec* connection) {
+    if (ConnectionState* const found = connection_state_of(connection)) {
+        return *found;
+    }
+    auto* const made =
+        new (apr_palloc(connection->pool, sizeof(ConnectionState))) ConnectionState{};
+    made->own_local_address = connection->local_addr;
+    made->own_client_port = connection->client_addr->port;
+    ap_set_module_config(connection->conn_config, &backhand_module, made);
+    return *made;
+}
 
 int restore_client(request_rec* r, RequestState& state, const char* proxied) noexcept {
     return guard([&] { return take_from_peer(r, state, proxied); }, HTTP_INTERNAL_SERVER_ERROR);

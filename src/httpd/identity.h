@@ -11,12 +11,17 @@
 
 namespace backhand::httpd {
 
-// What a forwarded request changed about its connection, to be put back before the next one.
+struct ToldClient;
+
 struct ConnectionState {
+    // What a forwarded request changed, to be put back before the next one.
     apr_sockaddr_t* own_local_address = nullptr;
     apr_sockaddr_t client_facing_address{};
     apr_port_t own_client_port = 0;
     bool https = false;
+
+    // Of the last request that was forwarded from here; nullptr: none was yet.
+    ToldClient* told = nullptr;
 };
 
 inline void set_port(apr_sockaddr_t& address, apr_port_t port) {
@@ -29,7 +34,10 @@ inline ConnectionState* connection_state_of(const conn_rec* connection) {
         ap_get_module_config(connection->conn_config, &backhand_module));
 }
 
-// Puts that back.
+// The same, made if there is none.
+ConnectionState& connection_state(conn_rec* connection);
+
+// Puts back what was changed.
 inline void forget_client(conn_rec* connection, ConnectionState& state) {
     connection->local_addr = state.own_local_address;
     set_port(*connection->client_addr, state.own_client_port);

@@ -190,16 +190,22 @@ void ResponseRelay::take_fields(const ResponseHead& head, const HeadStrings& str
     const bool keeps_type_apart = !adds_charset(r_);
     const bool has_options = head.find("Connection").has_value();
     for (const HeaderField& field : head.fields()) {
-        if (equal_ignoring_case(field.name, load_field)) {
-            news_ = parse_load(field.value);
-        } else if (equal_ignoring_case(field.name, declined_field)) {
-            declined_for_ = strings(field.value);
+        if (is_our_field(field.name)) {
+            take_our_field(field, strings);
         } else if (keeps_type_apart && equal_ignoring_case(field.name, "Content-Type")) {
             content_type_ = content_type_ != nullptr ? content_type_ : strings(field.value);
-        } else if (!is_hop_by_hop(field.name) && !is_our_field(field.name) &&
+        } else if (!is_hop_by_hop(field.name) &&
                    !(has_options && head.has_token("Connection", field.name))) {
             apr_table_addn(fields_, strings(field.name), strings(field.value));
         }
+    }
+}
+
+void ResponseRelay::take_our_field(const HeaderField& field, const HeadStrings& strings) {
+    if (equal_ignoring_case(field.name, load_field)) {
+        news_ = parse_load(field.value);
+    } else if (equal_ignoring_case(field.name, declined_field)) {
+        declined_for_ = strings(field.value);
     }
 }
 

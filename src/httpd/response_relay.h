@@ -98,6 +98,7 @@ private:
     // `text`: all of the head.
     Status take_head(const ResponseHead& head, std::string_view text);
     void take_fields(const ResponseHead& head, const HeadStrings& strings);
+    void take_our_field(const HeaderField& field, const HeadStrings& strings);
     Status process_body();
     Status take_interim(const ResponseHead& head, std::string_view text);
     void pass_on_interim(const ResponseHead& head, std::string_view text);
