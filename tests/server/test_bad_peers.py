@@ -351,6 +351,30 @@ def test_no_more_is_tried_again_than_the_retry_rules_allow():
         assert sum(asked(peers, target)) == since["forward_reset"] == 50 + since["forward_tried_again"]
 
 
+@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("body", [b"x" * 1000, b"x" * 100_000], ids=["short", "long"])
+def test_a_client_that_leaves_before_the_answer_is_no_fault_of_the_peer(mpm, body):
+    client_is_gone = threading.Event()
+
+    def answer_when_the_client_is_gone(exchange):
+        exchange.read_body()
+        client_is_gone.wait(30)
+        exchange.send(response("200 OK", body))
+
+    with two_peers(mpm, {"late": answer_when_the_client_is_gone}, RETRY_ALWAYS) as (server, peers):
+        counted = Counted(server)
+        for method in ("GET", "POST"):
+            with Connection(server.address, server.port) as connection:
+                connection.send(request(f"/peer/late?{method}", method=method, body=BODY if method == "POST" else b""))
+                wait_until("it is at a peer", lambda method=method: exchanges_of(peers, f"/peer/late?{method}"))
+        client_is_gone.set()
+
+        counted.wait_for({"forwarded": 2})
+        assert [asked(peers, f"/peer/late?{method}") for method in ("GET", "POST")] == [[1, 0]] * 2
+        assert [server.sees(peer)["failed_attempts_in_a_row"] for peer in peers] == [0, 0]
+        assert outcome(server, "/peer/any", "GET") == PASSED_ON
+
+
 BY_HEALTH = '<Location "/peer/">\nBackhand byHealth\nBackhand byRandom\nBackhand removeSelf\n</Location>'
 
 
