@@ -378,9 +378,12 @@ def test_a_client_that_leaves_before_the_answer_is_no_fault_of_the_peer(mpm, bod
 BY_HEALTH = '<Location "/peer/">\nBackhand byHealth\nBackhand byRandom\nBackhand removeSelf\n</Location>'
 
 
-def test_a_peer_that_fails_again_and_again_is_left_out_by_health():
+@pytest.mark.parametrize("failure", [b"HTTP/1.1 200 OK\r\nContent-Le",
+                                     response("500 Internal Server Error", b"from the peer", "Connection: close")],
+                         ids=["broken off", "5xx"])
+def test_a_peer_that_fails_again_and_again_is_left_out_by_health(failure):
     def fails_at_one(exchange):
-        say(b"HTTP/1.1 200 OK\r\nContent-Le" if exchange.peer.address == PLAIN else WELL, Exchange.end)(exchange)
+        say(failure if exchange.peer.address == PLAIN else WELL, Exchange.end)(exchange)
 
     with two_peers("event", {"at-one": fails_at_one}, RETRY_ALWAYS, site_lines=f"{HERE_TOO}\n{BY_HEALTH}") as (server, peers):
         def is_unhealthy():
@@ -391,6 +394,14 @@ def test_a_peer_that_fails_again_and_again_is_left_out_by_health():
         assert len(peers[0].seen("/peer/at-one")) == 5
         assert [outcome(server, "/peer/at-one?later", "GET") for _ in range(20)] == [PASSED_ON] * 20
         assert [len(peer.seen("/peer/at-one?later")) for peer in peers] == [0, 20]
+
+
+def test_what_fails_everywhere_leaves_half_of_the_servers_in():
+    failing = {"everywhere": say(response("500 Internal Server Error", b"from the peer", "Connection: close"))}
+    with two_peers("event", failing, RETRY_ALWAYS, site_lines=f"{HERE_TOO}\n{BY_HEALTH}") as (server, peers):
+        assert [outcome(server, "/peer/everywhere", "GET") for _ in range(40)] == [PASSED_ON] * 40
+
+        assert sorted(server.states()[peer.contact] for peer in peers) == ["ok", "unhealthy"]
 
 
 def test_the_page_for_a_502_is_this_servers_own():
