@@ -148,7 +148,8 @@ def test_no_member_forwards_again_what_comes_back_through_a_peers_own_proxy(mpm)
         for token in tokens:
             assert fetch(third, "/small.html", f"X-Token: {token}").status == 200
 
-        wait_until("all are logged where they are answered", lambda: all(first.log(token) for token in tokens))
+        wait_until("all are logged where they began and where they are answered",
+                   lambda: all(server.log(token) for server in (first, third) for token in tokens))
         assert {len(server.log(token)) for server in (first, third) for token in tokens} == {1}
         assert 0 < sum(len(second.log(token)) for token in tokens) < len(tokens)
         assert first.counters()["forwarded"] == 0
