@@ -117,9 +117,9 @@ bool is_hop_by_hop(std::string_view name);
 // which what differs from peer to peer may still be added.  Drops hop-by-hop fields, those named by
 // Connection (never Host), Content-Length, Expect, ours (but visited_field), and any whose name or
 // value could be read as more than one field; adds our framing and the identity.  The connection is
-// kept alive, as is the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said. Error
-// malformed: a method that is not a token, a target that is empty or holds white space or a control
-// character, not exactly one Host.  Sent on, the peer might see a request nobody made.
+// kept alive, as is the rule in HTTP/1.1 (RFC 9112 section 9.3) when nothing is said.
+// Error malformed: a method that is not a token, a target that is empty or holds white space or a
+// control character, not exactly one Host.  Sent on, the peer might see a request nobody made.
 Result<std::string> request_head_text(const RequestHead& head);
 
 }  // namespace backhand

@@ -351,12 +351,39 @@ def test_no_more_is_tried_again_than_the_retry_rules_allow():
         assert sum(asked(peers, target)) == since["forward_reset"] == 50 + since["forward_tried_again"]
 
 
+@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("body", [b"x" * 1000, b"x" * 100_000], ids=["short", "long"])
+def test_a_client_that_leaves_before_the_answer_is_no_fault_of_the_peer(mpm, body):
+    client_is_gone = threading.Event()
+
+    def answer_when_the_client_is_gone(exchange):
+        exchange.read_body()
+        client_is_gone.wait(30)
+        exchange.send(response("200 OK", body))
+
+    with two_peers(mpm, {"late": answer_when_the_client_is_gone}, RETRY_ALWAYS) as (server, peers):
+        counted = Counted(server)
+        for method in ("GET", "POST"):
+            with Connection(server.address, server.port) as connection:
+                connection.send(request(f"/peer/late?{method}", method=method, body=BODY if method == "POST" else b""))
+                wait_until("it is at a peer", lambda method=method: exchanges_of(peers, f"/peer/late?{method}"))
+        client_is_gone.set()
+
+        counted.wait_for({"forwarded": 2})
+        assert [asked(peers, f"/peer/late?{method}") for method in ("GET", "POST")] == [[1, 0]] * 2
+        assert [server.sees(peer)["failed_attempts_in_a_row"] for peer in peers] == [0, 0]
+        assert outcome(server, "/peer/any", "GET") == PASSED_ON
+
+
 BY_HEALTH = '<Location "/peer/">\nBackhand byHealth\nBackhand byRandom\nBackhand removeSelf\n</Location>'
 
 
-def test_a_peer_that_fails_again_and_again_is_left_out_by_health():
+@pytest.mark.parametrize("failure", [b"HTTP/1.1 200 OK\r\nContent-Le",
+                                     response("500 Internal Server Error", b"from the peer", "Connection: close")],
+                         ids=["broken off", "5xx"])
+def test_a_peer_that_fails_again_and_again_is_left_out_by_health(failure):
     def fails_at_one(exchange):
-        say(b"HTTP/1.1 200 OK\r\nContent-Le" if exchange.peer.address == PLAIN else WELL, Exchange.end)(exchange)
+        say(failure if exchange.peer.address == PLAIN else WELL, Exchange.end)(exchange)
 
     with two_peers("event", {"at-one": fails_at_one}, RETRY_ALWAYS, site_lines=f"{HERE_TOO}\n{BY_HEALTH}") as (server, peers):
         def is_unhealthy():
@@ -367,6 +394,14 @@ def test_a_peer_that_fails_again_and_again_is_left_out_by_health():
         assert len(peers[0].seen("/peer/at-one")) == 5
         assert [outcome(server, "/peer/at-one?later", "GET") for _ in range(20)] == [PASSED_ON] * 20
         assert [len(peer.seen("/peer/at-one?later")) for peer in peers] == [0, 20]
+
+
+def test_what_fails_everywhere_leaves_half_of_the_servers_in():
+    failing = {"everywhere": say(response("500 Internal Server Error", b"from the peer", "Connection: close"))}
+    with two_peers("event", failing, RETRY_ALWAYS, site_lines=f"{HERE_TOO}\n{BY_HEALTH}") as (server, peers):
+        assert [outcome(server, "/peer/everywhere", "GET") for _ in range(40)] == [PASSED_ON] * 40
+
+        assert sorted(server.states()[peer.contact] for peer in peers) == ["ok", "unhealthy"]
 
 
 def test_the_page_for_a_502_is_this_servers_own():

@@ -97,11 +97,16 @@ def test_servers_in_a_ring_answer_under_more_load_than_they_have_workers(mpm, si
 # ---- circles that a server's own ProxyPass closes ----
 
 
-def passing_on(server, following):
+# Two ways to write it; {} is the contact that all requests go to.
+PROXY_PASS = f'ProxyPass "{REPORT}" "!"\nProxyPass "/" "http://{{}}/"'
+REWRITE_RULE = f'RewriteCond "%{{{{REQUEST_URI}}}}" "!^{REPORT}"\nRewriteRule "^/(.*)$" "http://{{}}/$1" [P]'
+
+
+def passing_on(server, following, way=PROXY_PASS):
     """What the server does not forward it passes on, by mistake, to one from which such requests come."""
     server.server_lines += "".join(f"\nLoadModule {name}_module {HTTPD_MODULES}/mod_{name}.so"
                                    for name in ("proxy", "proxy_http"))
-    server.site_lines += f'\nProxyPass "{REPORT}" "!"\nProxyPass "/" "http://{following.contact}/"'
+    server.site_lines += "\n" + way.format(following.contact)
 
 
 def assert_served_once(servers, entrance, target, way):
@@ -117,17 +122,18 @@ def assert_served_once(servers, entrance, target, way):
 
 
 @contextlib.contextmanager
-def members_of_which_one_passes_on(mpm, size, **settings):
+def members_of_which_one_passes_on(mpm, size, way=PROXY_PASS, **settings):
     """The second server passes all it gets on to the first."""
     cluster = Cluster(mpm, size=size, **settings)
-    passing_on(cluster.servers[1], cluster.servers[0])
+    passing_on(cluster.servers[1], cluster.servers[0], way)
     with cluster:
         yield cluster.wait_until_complete().servers
 
 
+@pytest.mark.parametrize("way", [PROXY_PASS, REWRITE_RULE], ids=["ProxyPass", "RewriteRule"])
 @pytest.mark.parametrize("mpm", MPMS)
-def test_a_request_that_comes_back_through_a_peers_own_proxy_is_served_where_it_began(mpm):
-    with members_of_which_one_passes_on(mpm, 2) as servers:
+def test_a_request_that_comes_back_through_a_peers_own_proxy_is_served_where_it_began(mpm, way):
+    with members_of_which_one_passes_on(mpm, 2, way) as servers:
         first, second = servers
         for target in ("/small.html", "/cgi/env.cgi"):
             assert_served_once(servers, first, target, [1, 2, 1])
@@ -142,7 +148,8 @@ def test_no_member_forwards_again_what_comes_back_through_a_peers_own_proxy(mpm)
         for token in tokens:
             assert fetch(third, "/small.html", f"X-Token: {token}").status == 200
 
-        wait_until("all are logged where they are answered", lambda: all(first.log(token) for token in tokens))
+        wait_until("all are logged where they began and where they are answered",
+                   lambda: all(server.log(token) for server in (first, third) for token in tokens))
         assert {len(server.log(token)) for server in (first, third) for token in tokens} == {1}
         assert 0 < sum(len(second.log(token)) for token in tokens) < len(tokens)
         assert first.counters()["forwarded"] == 0

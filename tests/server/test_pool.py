@@ -272,7 +272,7 @@ def test_a_child_keeps_a_bounded_number_of_connections_and_the_pool_has_the_rest
         for client in clients:
             client.send(request("/peer/together"))
         assert [client.response().body for client in clients] == [b"from the peer"] * FORWARDS
-        assert server.counters()["forwarded"] == FORWARDS
+        wait_until("all are counted", lambda: server.counters()["forwarded"] == FORWARDS)
 
         def kept():
             return sum(open_connections(server.address, peer.address, peer.port) for peer in peers)
