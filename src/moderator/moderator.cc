@@ -16,15 +16,13 @@
 #include "announce/challenge.h"
 #include "announce/datagram.h"
 #include "announce/inbox.h"
-#include "forward/connection_pool.h"
-#include "forward/pool_protocol.h"
 #include "measure/machine_reporter.h"
 #include "measure/service_meter.h"
 #include "moderator/announcement_schedule.h"
 #include "moderator/boot_id.h"
 #include "moderator/challenger.h"
-#include "moderator/connection_opener.h"
 #include "moderator/drop_log.h"
+#include "moderator/pool_keeper.h"
 #include "moderator/probe_answerer.h"
 
 namespace backhand {
@@ -53,12 +51,6 @@ constexpr int measured_kept = 16;
 // How long a predecessor may take to see that it has been replaced.
 constexpr Nanoseconds predecessor_patience = std::chrono::seconds{2};
 
-// Connections opened before they are needed: as many as requests had to open for themselves since
-// the last look, at most so many for a peer.  Held no longer than this: until something is sent
-// over it, the peer's kernel may keep it from httpd (TCP_DEFER_ACCEPT, 30 s).
-constexpr std::uint32_t opened_ahead_max = 4;
-constexpr Nanoseconds opened_ahead_kept = std::chrono::seconds{10};
-
 // With the inbox's size 25,600 announcements a second: ten times those of a large cluster.
 constexpr int batches_per_look_max = 4;
 
@@ -78,10 +70,7 @@ public:
           announcer_(std::move(settings_.senders), settings_.services, settings_.keys,
                      std::random_device{}()),
           machine_(settings_.state_directory, settings_.log),
-          opener_(loop_, settings_.self.load.contact.address,
-                  [this](const Endpoint& contact, UniqueFd connection) {
-                      keep_opened(contact, std::move(connection));
-                  }),
+          pool_(loop_, table_, settings_.self.load.contact.address, settings_.log),
           signals_(loop_, SIGTERM, SIGINT, retire_signal),
           probe_answerer_({.contact = settings_.self.load.contact,
                            .accept = settings_.accept,
@@ -99,7 +88,6 @@ private:
 
     void start_boot();
     void start_challenger();
-    void start_pool();
     void start_answering_probes();
 
     void look();
@@ -119,14 +107,6 @@ private:
     void await_probes();
     ProbeAnswerer::News news_for_probes();
 
-    void accept_child();
-    void listen_to_child(const std::shared_ptr<Descriptor>& child);
-    bool answer_child(Descriptor& child);
-    void keep(ReceivedPoolMessage& gift);
-    void open_ahead();
-    void keep_opened(const Endpoint& contact, UniqueFd connection);
-    void publish_pool_count(const Endpoint& contact);
-
     void log(LogLevel level, const std::string& text) const { settings_.log(level, text); }
 
     ModeratorSettings settings_;
@@ -143,11 +123,9 @@ private:
     DropLog drops_;
 
     asio::io_context loop_{1};
-    ConnectionOpener opener_;
+    PoolKeeper pool_;
     asio::signal_set signals_;
     DatagramInbox inbox_;
-    std::unique_ptr<Descriptor> listener_;
-    ConnectionPool pool_;
     std::unique_ptr<Challenger> challenger_;  // only with keys
 
     // Where peers ask what this server has to do; nullptr: nowhere.
@@ -168,8 +146,7 @@ private:
     MonotonicTime swept_at_ = 0;
     MonotonicTime retire_at_ = 0;  // 0: not asked to
     MonotonicTime pid_file_seen_at_ = 0;
-    bool no_worker_seen_ = true;     // since the start: until then this server takes no requests
-    bool accepting_paused_ = false;  // no descriptor was left for another child
+    bool no_worker_seen_ = true;  // since the start: until then this server takes no requests
 };
 
 int Moderator::run() {
@@ -178,7 +155,7 @@ int Moderator::run() {
     start_answering_probes();
     measure(table_.cells().exact());
     start_challenger();
-    start_pool();
+    pool_.listen(settings_.socket_path);
     await_signal();
     while (!loop_.stopped()) {
         look();
@@ -239,19 +216,6 @@ void Moderator::start_challenger() {
         });
 }
 
-void Moderator::start_pool() {
-    for (std::uint32_t index = 0; index < table_.slots_used(); ++index) {
-        table_.set_pooled_connections(index, 0);
-    }
-    auto socket = listen_for_children(settings_.socket_path);
-    if (!socket) {
-        log(LogLevel::warning, "no connection pool: " + socket.error().detail);
-        return;
-    }
-    listener_ = std::make_unique<Descriptor>(loop_, socket->release());
-    accept_child();
-}
-
 void Moderator::start_answering_probes() {
     auto opened = open_probe_socket(settings_.self.load.contact.address);
     if (!opened) {
@@ -301,16 +265,10 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
         leave();
         return;
     }
-    open_ahead();
     pool_.sweep(now);
-    pool_.for_each_peer(
-        [this](const Endpoint& contact, std::size_t) { publish_pool_count(contact); });
     table_.cells().repair(drift_);
     if (in_flight.forwarding == 0) {
         table_.forget_forwards();
-    }
-    if (std::exchange(accepting_paused_, false)) {
-        accept_child();
     }
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
@@ -493,116 +451,6 @@ ProbeAnswerer::News Moderator::news_for_probes() {
         workers_counted_at_ = now;
     }
     return {.serving = table_.cells().quick().serving, .workers_idle = workers_.idle};
-}
-
-void Moderator::accept_child() {
-    listener_->async_wait(Descriptor::wait_read, [this](const std::error_code& error) {
-        if (error) {
-            return;
-        }
-        const int child =
-            ::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (child >= 0) {
-            listen_to_child(std::make_shared<Descriptor>(loop_, child));
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-            // The child waits in the backlog; asking again at once would only spin.
-            accepting_paused_ = true;
-            return;
-        }
-        accept_child();
-    });
-}
-
-// The handler owns the child's descriptor: when it is not armed again, the descriptor closes.
-void Moderator::listen_to_child(const std::shared_ptr<Descriptor>& child) {
-    child->async_wait(Descriptor::wait_read, [this, child](const std::error_code& error) {
-        if (!error && answer_child(*child)) {
-            listen_to_child(child);
-        }
-    });
-}
-
-bool Moderator::answer_child(Descriptor& child) {
-    auto received = receive_message(child.native_handle());
-    if (!received) {
-        return false;
-    }
-    if (!*received) {
-        return true;
-    }
-    const PoolMessage& message = (*received)->message;
-    if (message.kind == PoolMessage::Kind::give) {
-        keep(**received);
-        return true;
-    }
-    if (message.kind != PoolMessage::Kind::take) {
-        return false;
-    }
-    auto lent = pool_.take(message.contact, monotonic_now());
-    PoolMessage answer{.kind = lent ? PoolMessage::Kind::lent : PoolMessage::Kind::none,
-                       .contact = message.contact};
-    publish_pool_count(message.contact);
-    return static_cast<bool>(
-        send_message(child.native_handle(), answer, lent ? std::move(*lent) : UniqueFd{}));
-}
-
-// Whatever runs as httpd's user can reach the socket.  Only a connection that really leads to a
-// member's contact is taken.
-void Moderator::keep(ReceivedPoolMessage& gift) {
-    sockaddr_storage peer{};
-    socklen_t size = sizeof peer;
-    const bool connected =
-        gift.connection &&
-        ::getpeername(gift.connection.get(), reinterpret_cast<sockaddr*>(&peer), &size) == 0;
-    const auto endpoint = connected ? Endpoint::from(peer) : std::nullopt;
-    if (endpoint != gift.message.contact || !table_.find_contact(gift.message.contact)) {
-        table_.counters().add(Counter::connections_refused_by_pool);
-        return;
-    }
-    pool_.give(gift.message.contact, std::move(gift.connection),
-               {.keepalive_timeout = Milliseconds{gift.message.keepalive_timeout_ms},
-                .connections_max = gift.message.connections_max},
-               monotonic_now());
-    publish_pool_count(gift.message.contact);
-}
-
-// None to a peer whose workers are held by idle connections.
-void Moderator::open_ahead() {
-    for (std::uint32_t index = self_slot + 1; index < table_.slots_used(); ++index) {
-        const std::uint32_t missed = table_.take_connections_missed(index);
-        if (missed == 0) {
-            continue;
-        }
-        const auto report = table_.report(index);
-        if (!listener_ || !report || report->load.keepalive_timeout_ms == 0 ||
-            report->load.has(connection_holds_worker) || report->load.has(leaving)) {
-            continue;
-        }
-        const Endpoint& contact = report->load.contact;
-        const std::size_t wanted = std::min(missed, opened_ahead_max);
-        opener_.open(contact, wanted - std::min(wanted, pool_.count(contact)));
-    }
-}
-
-void Moderator::keep_opened(const Endpoint& contact, UniqueFd connection) {
-    const auto slot_index = table_.find_contact(contact);
-    const auto report = slot_index ? table_.report(*slot_index) : std::nullopt;
-    if (!report) {
-        return;
-    }
-    table_.counters().add(Counter::connections_opened_ahead);
-    const Nanoseconds keepalive_timeout = Milliseconds{report->load.keepalive_timeout_ms};
-    pool_.give(contact, std::move(connection),
-               {.keepalive_timeout = std::min(keepalive_timeout, opened_ahead_kept)},
-               monotonic_now());
-    publish_pool_count(contact);
-}
-
-void Moderator::publish_pool_count(const Endpoint& contact) {
-    if (const auto slot_index = table_.find_contact(contact)) {
-        table_.set_pooled_connections(*slot_index,
-                                      static_cast<std::uint32_t>(pool_.count(contact)));
-    }
 }
 
 }  // namespace
