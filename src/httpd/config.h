@@ -46,6 +46,8 @@ struct GlobalSettings {
     std::uint16_t self_port = 0;  // 0: of the first plain Listen
     Milliseconds interval{100};
     std::uint32_t servers_max = 1024;
+    std::optional<std::uint16_t> probe_port =
+        std::uint16_t{0};  // 0: of the kernel's choice; nullopt: peers cannot ask
     bool pooling = true;
     ForwardLimits limits;
     std::optional<RetryTerms> retry = RetryTerms{};  // nullopt: no second peer is tried

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include "announce/key_ring.h"
@@ -211,6 +212,28 @@ const char* set_servers_max(cmd_parms* cmd, void*, const char* value) {
     return nullptr;
 }
 
+const char* set_probe_port(cmd_parms* cmd, void*, const char* value) {
+    if (const char* misplaced = outside_any_section(cmd)) {
+        return misplaced;
+    }
+    std::optional<std::uint16_t>& port = global_settings(cmd).probe_port;
+    const std::string_view text = text_of(value);
+    if (equal_ignoring_case(text, "off")) {
+        port = std::nullopt;
+        return nullptr;
+    }
+    if (equal_ignoring_case(text, "any")) {
+        port = std::uint16_t{0};
+        return nullptr;
+    }
+    // The moderator has given up root's rights, and with them the ports below.
+    port = parse_number<std::uint16_t>(text);
+    return port && *port >= IPPORT_RESERVED
+               ? nullptr
+               : expected(cmd, value,
+                          "a UDP port from 1024 to 65535, for example 4446, any or off");
+}
+
 const char* set_timeout(cmd_parms* cmd, void*, const char* value) {
     if (const char* misplaced = outside_any_section(cmd)) {
         return misplaced;
@@ -405,6 +428,8 @@ const command_rec directives[] = {
                   "how often to announce, in milliseconds"),
     AP_INIT_TAKE1("BackhandMaxServers", &Guarded<&set_servers_max>::call, nullptr, RSRC_CONF,
                   "how many servers the cluster may have"),
+    AP_INIT_TAKE1("BackhandProbePort", &Guarded<&set_probe_port>::call, nullptr, RSRC_CONF,
+                  "any (default), a UDP port, or off: where peers ask what this server has to do"),
     AP_INIT_ITERATE("BackhandTimeout", &Guarded<&set_timeout>::call, nullptr, RSRC_CONF,
                     "connect=, response=, idle=, total=duration: how long to wait for a peer"),
     AP_INIT_TAKE12("BackhandRetry", &Guarded<&set_retry>::call, nullptr, RSRC_CONF,

@@ -153,6 +153,7 @@ bool still_runs(pid_t pid) {
     settings.receivers = std::move(instance.receivers);
     settings.socket_path = instance.socket_path;
     settings.state_directory = instance.settings().state_directory;
+    settings.probe_port = instance.settings().probe_port;
     settings.count_workers = &count_workers;
     settings.log = [server = instance.main_server](LogLevel level, std::string_view text) {
         ap_log_error(APLOG_MARK, log_level_of(level), 0, server, "%.*s",

@@ -217,7 +217,10 @@ void Moderator::start_challenger() {
 }
 
 void Moderator::start_answering_probes() {
-    auto opened = open_probe_socket(settings_.self.load.contact.address);
+    if (!settings_.probe_port) {
+        return;
+    }
+    auto opened = open_probe_socket(settings_.self.load.contact.address, *settings_.probe_port);
     if (!opened) {
         log(LogLevel::notice, "peers cannot ask this server by probes: " + opened.error().detail);
         return;

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,9 @@ struct ModeratorSettings {
     std::vector<UniqueFd> receivers;
     std::string socket_path;      // where children reach the pool
     std::string state_directory;  // what must outlive a boot
+    // Where peers ask what this server has to do; 0: at a port of the kernel's choice; nullopt:
+    // nowhere.
+    std::optional<std::uint16_t> probe_port = std::uint16_t{0};
     std::function<WorkerCounts()> count_workers;
     std::unique_ptr<PluginWatch> plugins;  // nullptr: there are none
     Log log;

@@ -7,14 +7,26 @@
 
 namespace backhand {
 
-Result<ProbeSocket> open_probe_socket(const IpAddress& address) {
-    SocketAddress where{Endpoint{address, 0}};
+namespace {
+
+bool share_port(int socket) {
+    const int on = 1;
+    return ::setsockopt(socket, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
+}
+
+}  // namespace
+
+Result<ProbeSocket> open_probe_socket(const IpAddress& address, std::uint16_t port) {
+    const Endpoint wanted{address, port};
+    SocketAddress where{wanted};
     auto* const raw = reinterpret_cast<sockaddr*>(&where.storage);
     ProbeSocket result{.socket = UniqueFd{::socket(where.storage.ss_family,
                                                    SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)}};
-    if (!result.socket || ::bind(result.socket.get(), raw, where.size) != 0 ||
+    if (!result.socket || (port != 0 && !share_port(result.socket.get())) ||
+        ::bind(result.socket.get(), raw, where.size) != 0 ||
         ::getsockname(result.socket.get(), raw, &where.size) != 0) {
-        return last_system_error("UDP at " + address.to_string());
+        return last_system_error("UDP at " +
+                                 (port == 0 ? address.to_string() : wanted.to_string()));
     }
     const auto bound = Endpoint::from(where.storage);
     result.port = bound ? bound->port : std::uint16_t{0};

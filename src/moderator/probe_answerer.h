@@ -26,8 +26,9 @@ struct ProbeSocket {
     std::uint16_t port = 0;
 };
 
-// Non-blocking, at this address and a port of the kernel's choice.
-Result<ProbeSocket> open_probe_socket(const IpAddress& address);
+// Non-blocking, at this address and port; 0: one of the kernel's choice.  A port that is asked for
+// may still be held by a predecessor of the same user, who is about to go.
+Result<ProbeSocket> open_probe_socket(const IpAddress& address, std::uint16_t port = 0);
 
 class ProbeAnswerer {
 public:

@@ -47,13 +47,19 @@ def wait_for_counts(observer, expected):
                    lambda server=server, numbers=numbers: counts(observer, server) == numbers)
 
 
-def assert_counts(observer, expected):
-    """Waits until the observer reads what is expected, then for more announcements that repeat it."""
-    wait_for_counts(observer, expected)
-    for _ in range(REPEATED):
-        seen = {server: observer.sees(server)["measurement"] for server in expected}
+def wait_for_announcements(observer, servers, count):
+    for _ in range(count):
+        seen = {server: observer.sees(server)["measurement"] for server in servers}
         wait_until("newer measurements",
                    lambda seen=seen: all(observer.sees(server)["measurement"] > last for server, last in seen.items()))
+
+
+def assert_counts(observer, expected):
+    """Waits until the observer reads what is expected, then for more announcements that repeat it."""
+    wait_for_announcements(observer, expected, 2)  # what is on its way was measured before
+    wait_for_counts(observer, expected)
+    for _ in range(REPEATED):
+        wait_for_announcements(observer, expected, 1)
         assert {server: counts(observer, server) for server in expected} == expected
 
 

@@ -13,7 +13,7 @@ import wire
 from all_mpms import SLOW_LOCATIONS, SLOW_PAGE, make_tokens
 from client import fetch
 from gates import Waiting
-from httpd import FORWARD_ALWAYS, MPMS, Cluster
+from httpd import FORWARD_ALWAYS, MPMS, Cluster, free_ports
 from processes import wait_until
 from test_networks import to_each
 from wire import Key, new_secret, other_secret
@@ -133,10 +133,10 @@ def test_an_answer_tells_what_is_in_progress_at_this_moment(mpm):
                    and asker.ask(server).serving == 0)
         for count in (1, 2, 5):
             waiting = busy(server, f"live-{count}", count)
-            answer = asker.ask(server)
-
-            assert answer.serving == count
-            assert 0 < answer.workers_idle <= cluster.workers - count
+            assert asker.ask(server).serving == count
+            # Prefork has to start another process first.
+            wait_until("one more is idle", lambda: asker.ask(server).workers_idle > 0)
+            assert asker.ask(server).workers_idle <= cluster.workers - count
             assert waiting.release() == [200] * count
             wait_until("they have ended", lambda: asker.ask(server).serving == 0)
 
@@ -279,6 +279,37 @@ def test_a_graceful_restart_of_a_peer_ends_nothing():
         wait_until("it answers", lambda: ask_all(first, 5)
                    and rises(first, before, ["probes_answered"])["probes_answered"] > 0, limit_s=SEVERAL_QUESTIONS_S)
         assert waiting.release() == [200] * BUSY
+
+
+def test_a_server_answers_at_the_port_it_is_told_across_restarts():
+    cluster = probing_cluster("event", size=2)
+    first, second = cluster.servers
+    [port] = free_ports(1)
+    second.backhand_lines += f"\nBackhandProbePort {port}"
+    with cluster:
+        cluster.wait_until_complete()
+        waiting = busy(first, "told")
+        wait_until("it is asked there", lambda: first.sees(second)["probe_port"] == port)
+        for restart in (lambda: None, second.restart_gracefully):
+            restart()
+            before = first.counters()
+            wait_until("it answers", lambda: ask_all(first, 5)
+                       and rises(first, before, ["probes_answered"])["probes_answered"] > 0,
+                       limit_s=SEVERAL_QUESTIONS_S)
+            assert first.sees(second)["probe_port"] == port
+        assert waiting.release() == [200] * BUSY
+
+
+def test_a_server_that_may_not_be_asked_is_not():
+    with probing_cluster("event", size=2, backhand_lines="BackhandProbePort off") as cluster:
+        cluster.wait_until_complete()
+        first, second = cluster.servers
+        waiting = busy(first, "off")
+
+        assert first.sees(second)["probe_port"] == 0
+        assert ask_all(first, 20)
+        assert waiting.release() == [200] * BUSY
+        assert first.counters()["probes_sent"] == 0
 
 
 def test_the_report_page_has_the_counters():
