@@ -163,7 +163,7 @@ public:
     // Attempts that failed in a row, connections made or not.
     std::uint32_t failed_attempts_in_a_row(std::uint32_t slot_index) const;
 
-    // Nothing is being forwarded: takes away what children that died have left behind.
+    // Takes away what children that died have left behind, if nothing is being forwarded.
     void forget_forwards() const;
 
     // News that came back with a response.  Ignored if from another boot, or older than what is

@@ -30,7 +30,7 @@ ExchangeNumbers& ClusterTable::exchange_numbers(std::uint32_t slot_index) const 
 }
 
 void ClusterTable::forward_began(std::uint32_t slot_index) const {
-    slot(slot_index).in_flight.fetch_add(1, std::memory_order_relaxed);
+    slot(slot_index).in_flight.fetch_add(1, std::memory_order_release);
     glance_at(slot_index).sent_since.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -111,9 +111,16 @@ std::uint32_t ClusterTable::failed_attempts_in_a_row(std::uint32_t slot_index) c
     return glance_at(slot_index).health.failures_in_a_row();
 }
 
+// A request counts as forwarded in its child's cell before it counts in flight.  So if nothing is
+// being forwarded after a number was read, all of that number was left behind; and one that begins
+// now changes the number, which then stays.
 void ClusterTable::forget_forwards() const {
     for (std::uint32_t index = 0; index < slots_used(); ++index) {
-        slot(index).in_flight.store(0, std::memory_order_relaxed);
+        std::atomic<std::uint32_t>& in_flight = slot(index).in_flight;
+        std::uint32_t left = in_flight.load(std::memory_order_acquire);
+        if (left != 0 && cells().exact().forwarding == 0) {
+            in_flight.compare_exchange_strong(left, 0, std::memory_order_relaxed);
+        }
     }
 }
 
