@@ -95,8 +95,8 @@ def workers_from_the_beginning(mpm, count):
     """So many, however many the other servers have; none is started or ended later."""
     if mpm == "prefork":
         return f"ServerLimit {count}\nMaxRequestWorkers {count}\nStartServers {count}\nMinSpareServers {count}"
-    return (f"ServerLimit {count // WORKERS}\nThreadsPerChild {WORKERS}\nMaxRequestWorkers {count}\n"
-            f"StartServers {count // WORKERS}\nMinSpareThreads {count}\nMaxSpareThreads {count}")
+    # All in one child: event accepts connections also in one whose threads are busy, whatever others could do.
+    return f"ServerLimit 1\nThreadLimit {count}\nThreadsPerChild {count}\nMaxRequestWorkers {count}\nStartServers 1"
 
 
 def wait_until_running(server, count):
