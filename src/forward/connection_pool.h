@@ -28,7 +28,8 @@ public:
         std::size_t connections_max = 32;  // to keep for this peer
     };
 
-    // Keeps an idle connection, or closes it: the oldest go first if there are too many.
+    // Keeps an idle connection.  Of too many for this peer the oldest are closed; if there are too
+    // many for all peers together, this one is.
     void give(const Endpoint& contact, UniqueFd connection, Terms terms, MonotonicTime now);
 
     // The most recently used connection that is still good.

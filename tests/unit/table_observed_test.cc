@@ -317,6 +317,19 @@ TEST_F(AFailedConnection, LeavesNoCountOnceForwardsAreForgotten) {
     EXPECT_EQ(view(1).in_flight, 0U);
 }
 
+TEST_F(AFailedConnection, LeavesTheCountWhileAnythingIsBeingForwarded) {
+    const ChildTally child = table.cells().claim(1);
+    child.forwarding_began();
+    table.forward_began(1);
+
+    table.forget_forwards();
+    EXPECT_EQ(view(1).in_flight, 1U);
+
+    child.forwarding_ended();
+    table.forget_forwards();
+    EXPECT_EQ(view(1).in_flight, 0U);
+}
+
 TEST_F(AFailedConnection, IsForgivenByASuccess) {
     table.forward_failed(1, start);
     table.forward_failed(1, start);
