@@ -27,7 +27,7 @@ struct Entry {
     }
 
     // The sign is always zero.  The seven lowest bits of the mantissa are left out: a mean is at
-    // most 1/8,000 off, which is what an eighth of the weight makes of them.
+    // most 1/2,000 off, which is what a weight of 1/32 makes of them.
     static Entry unpack(std::uint64_t word) {
         const auto mean_bits = static_cast<std::uint32_t>(word >> 8U) & 0xFFFFFFU;
         return {.tag = tag_in(word),

@@ -41,8 +41,8 @@ public:
     static constexpr std::uint32_t learn_one_of = 32;
 
     // The mean is that of all samples up to so many; then each new one weighs as much as one of so
-    // many.
-    static constexpr std::uint32_t samples_memory = 8;
+    // many.  With fewer, a few long ones made requests of 0.2 ms look worth moving.
+    static constexpr std::uint32_t samples_memory = 32;
 
     // Longer requests count as this long, and those below zero, of a clock that was wrong, as zero.
     static constexpr Nanoseconds longest = std::chrono::hours{24};

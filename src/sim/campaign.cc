@@ -22,7 +22,7 @@ const std::array<Metric, Metric::count> metrics = {{
     {"unfinished", "unfinished %", 100, 3},
     {"utilisation", "CPU %", 100, 1},
     {"in_system", "in system", 1, 2},
-    {"herd_longest", "longest herd", 1, 0},
+    {"herd_longest", "longest herd", 1, 1},
     {"herd_share", "herd %", 100, 1},
     {"questions", "asked", 1, 2},
     {"sent_above", "sent above %", 100, 1},

@@ -39,8 +39,8 @@ struct Outcome {
     double utilisation = 0;   // of all CPUs
     double work_offered = 0;  // CPUs' worth of work that came, forwarding not counted
 
-    // Herds: at each sample, is any server above 1.5 times the mean number in progress?  How long
-    // was the longest such stretch of one server, in announcing intervals?
+    // Herds: at each sample, ten in an announcing interval, is any server above 1.5 times the mean
+    // number in progress?  How long was the longest stretch of one server, in intervals?
     double imbalance_longest = 0;
     double imbalance_share = 0;  // of samples in which one was
     // Did the others send them there?  Share of the requests in progress that peers have sent, at

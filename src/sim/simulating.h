@@ -239,6 +239,10 @@ private:
     SentByPeers at_all_;
     SentByPeers above_;
     std::uint32_t imbalanced_longest_ = 0;
+    // So often that a server which is above at one sample and at the next was mostly above all the
+    // time: with short requests, one sample in each interval would add up moments that have nothing
+    // to do with each other.
+    static constexpr double samples_per_interval = 10;
     MonotonicTime sample_every_;
     std::uint64_t fingerprint_ = 0;
     Outcome outcome_;

@@ -29,7 +29,7 @@ Simulation::Simulation(const Scenario& scenario, const Contestant& contestant, s
                                           static_cast<double>(scenario.run.requests))),
       measured_left_(scenario.run.requests),
       arrivals_max_(warm_up_ + scenario.run.requests + scenario.run.requests / 10 + 1000),
-      sample_every_(static_cast<MonotonicTime>(scenario.interval_ns())) {
+      sample_every_(static_cast<MonotonicTime>(scenario.interval_ns() / samples_per_interval)) {
     add_servers();
     knowledge_ = hooks.make_knowledge ? hooks.make_knowledge(scenario, air_)
                                       : std::make_unique<LazyKnowledge>(scenario, air_, records_);
@@ -132,7 +132,7 @@ Outcome Simulation::run() {
     outcome_.in_system = in_system_sum_ / passed;
     outcome_.utilisation = (busy - busy_before_) / passed / cpus;
     outcome_.work_offered = work_offered_ / passed;
-    outcome_.imbalance_longest = imbalanced_longest_;
+    outcome_.imbalance_longest = imbalanced_longest_ / samples_per_interval;
     outcome_.imbalance_share =
         samples_ == 0 ? 0
                       : static_cast<double>(samples_imbalanced_) / static_cast<double>(samples_);

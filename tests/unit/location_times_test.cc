@@ -28,7 +28,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr double error_max = 1.0 / 8000;
+constexpr double error_max = 1.0 / 2000;
 
 struct LocationTimesTest : testing::Test {
     LocationTimes times;
@@ -81,26 +81,26 @@ TEST_F(ALocation, IsUnknownBelowFourSamples) {
     EXPECT_TRUE(knows(1, milliseconds{5}));
 }
 
-TEST_F(ALocation, HasThePlainMeanOfItsFirstEightSamples) {
-    for (int took = 1; took <= 8; ++took) {
+TEST_F(ALocation, HasThePlainMeanOfItsFirstThirtyTwoSamples) {
+    for (int took = 1; took <= 32; ++took) {
         times.learn(1, milliseconds{took * took});
     }
 
-    EXPECT_TRUE(knows(1, microseconds{204'000 / 8}));
+    EXPECT_TRUE(knows(1, microseconds{11'440'000 / 32}));
 }
 
-TEST_F(ALocation, GivesLaterSamplesAnEighthOfTheWeight) {
-    learn(8, 1, milliseconds{8});
-    learn(1, 1, milliseconds{16});
-    EXPECT_TRUE(knows(1, milliseconds{9}));
+TEST_F(ALocation, GivesLaterSamplesAThirtySecondOfTheWeight) {
+    learn(32, 1, milliseconds{32});
+    learn(1, 1, milliseconds{64});
+    EXPECT_TRUE(knows(1, milliseconds{33}));
 
     learn(1, 1, milliseconds{1});
-    EXPECT_TRUE(knows(1, milliseconds{8}));
+    EXPECT_TRUE(knows(1, milliseconds{32}));
 }
 
-TEST_F(ALocation, FollowsAChangeWithinSomeDozensOfSamples) {
+TEST_F(ALocation, FollowsAChangeWithinSomeHundredsOfSamples) {
     learn(1000, 1, milliseconds{100});
-    learn(80, 1, microseconds{200});
+    learn(320, 1, microseconds{200});
 
     ASSERT_TRUE(times.mean(1));
     EXPECT_LT(*times.mean(1), microseconds{205});

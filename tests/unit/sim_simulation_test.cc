@@ -376,6 +376,28 @@ TEST(ARun, SlowsDownUnderAnAntagonist) {
     EXPECT_GT(simulate(scenario, chain({"off"}), 1).responses.mean(), 1.5 * before);
 }
 
+TEST(ARun, SaysHowManyIntervalsAServerHadMoreThanTheOthers) {
+    Scenario scenario = cluster(4, 0.5, 2000);
+    scenario.arrivals.shares = {1, 0};
+
+    const Outcome outcome = simulate(scenario, chain({"off"}), 1);
+
+    // Twice what the one server can do comes to it.
+    EXPECT_NEAR(outcome.imbalance_longest, outcome.seconds / 0.1, 1.1);
+    EXPECT_EQ(outcome.imbalance_share, 1);
+}
+
+TEST(ARun, TakesMomentsApartForNoStretch) {
+    Scenario scenario = cluster(2, 0.8, 20'000);
+    scenario.classes[0].work = Distribution::exponential(0.1 * ms);
+
+    const Outcome outcome = simulate(scenario, chain({"off"}), 1);
+
+    // Often above, but never for the thousand requests that an interval is long.
+    EXPECT_GT(outcome.imbalance_share, 0.3);
+    EXPECT_LT(outcome.imbalance_longest, 1);
+}
+
 TEST(ACampaign, IsTheSameWithOneJobAndWithTwo) {
     Scenario scenario = cluster(3, 0.8, 2000);
     scenario.loads = {0.5, 0.8};
