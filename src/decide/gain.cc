@@ -17,10 +17,10 @@ constexpr double before_asking = 3;
 constexpr double by_old_news = 5;
 
 // That is enough, however much forwarding holds up: a server that all clients come to must be able
-// to help itself.  Unless once as much and half is more: what is known of a request's time may be
-// wrong by so much.
+// to help itself.  Unless so many times what it holds up is more: of what moving a short request
+// gains, little is left by what asking costs and by what is known wrongly of its time.
 constexpr double enough = 32;
-constexpr double at_least = 1.5;
+constexpr double at_least = 1.75;
 constexpr double late_share_max = 0.5;
 
 double us_in(Nanoseconds duration) {

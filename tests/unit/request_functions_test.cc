@@ -302,9 +302,9 @@ TEST(PreferSelf, NeverAsksForMoreThanIsEnoughUnlessMoreIsHeldUp) {
     EXPECT_TRUE(stays(31, {.takes = milliseconds{1}}));
     EXPECT_FALSE(stays(32, {.takes = milliseconds{1}}));
 
-    // 200 of 400 us, one and a half times, for each of 43 and 44 requests.
-    EXPECT_TRUE(stays(32, {.takes = microseconds{400}}));
-    EXPECT_FALSE(stays(33, {.takes = microseconds{400}}));
+    // 200 of 400 us, one and three quarters times, for each of 87 and 88 requests.
+    EXPECT_TRUE(stays(76, {.takes = microseconds{400}}));
+    EXPECT_FALSE(stays(77, {.takes = microseconds{400}}));
 }
 
 TEST(PreferSelf, AsksForWhatARequestLosesByForwardsThatTakeLong) {
