@@ -19,7 +19,7 @@ constexpr Nanoseconds opened_ahead_kept = std::chrono::seconds{10};
 
 }  // namespace
 
-PoolKeeper::PoolKeeper(asio::io_context& loop, ClusterTable table, IpAddress source, Log log)
+PoolKeeper::PoolKeeper(asio::io_context& loop, const ClusterTable& table, IpAddress source, Log log)
     : loop_(loop),
       table_(table),
       log_(std::move(log)),
