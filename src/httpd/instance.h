@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -47,7 +48,7 @@ using RoomShelf = Shelf<DecisionRoom>;
 // What one httpd child has.
 struct ChildState {
     // `keys` as UdpProber takes them.
-    ChildState(PeerConnections::Settings settings, const KeyRing* keys, ClusterTable table,
+    ChildState(PeerConnections::Settings settings, const KeyRing* keys, const ClusterTable& table,
                std::uint64_t seed)
         : prober(table, settings.source, keys),
           connections(std::move(settings), table),
@@ -66,7 +67,7 @@ public:
              ProcessRecord& record)
         : main_server(server),
           pool(configuration_pool),
-          table(cluster),
+          table(std::move(cluster)),
           process(record) {}
 
     const GlobalSettings& settings() const { return server_config(main_server).global; }

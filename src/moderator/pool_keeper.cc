@@ -19,9 +19,9 @@ constexpr Nanoseconds opened_ahead_kept = std::chrono::seconds{10};
 
 }  // namespace
 
-PoolKeeper::PoolKeeper(asio::io_context& loop, const ClusterTable& table, IpAddress source, Log log)
+PoolKeeper::PoolKeeper(asio::io_context& loop, ClusterTable table, IpAddress source, Log log)
     : loop_(loop),
-      table_(table),
+      table_(std::move(table)),
       log_(std::move(log)),
       opener_(loop, source, [this](const Endpoint& contact, UniqueFd connection) {
           keep_opened(contact, std::move(connection));

@@ -26,7 +26,7 @@ namespace backhand {
 class PoolKeeper {
 public:
     // Connections that it opens come from `source`.
-    PoolKeeper(asio::io_context& loop, const ClusterTable& table, IpAddress source, Log log);
+    PoolKeeper(asio::io_context& loop, ClusterTable table, IpAddress source, Log log);
     PoolKeeper(const PoolKeeper&) = delete;
     PoolKeeper& operator=(const PoolKeeper&) = delete;
     ~PoolKeeper() = default;
