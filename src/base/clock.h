@@ -29,6 +29,11 @@ constexpr MonotonicTime nanoseconds_in(Nanoseconds duration) {
     return static_cast<MonotonicTime>(duration.count());
 }
 
+// Microseconds, parts of them included.
+constexpr double us_in(Nanoseconds duration) {
+    return std::chrono::duration<double, std::micro>(duration).count();
+}
+
 // How long ago `then` was; zero if `then` lies after `now` (two processors may disagree by a
 // little).
 constexpr Nanoseconds elapsed(MonotonicTime then, MonotonicTime now) {

@@ -21,10 +21,6 @@ std::uint32_t ms_of(MonotonicTime now) {
     return static_cast<std::uint32_t>(now / 1'000'000);
 }
 
-double us_in(Nanoseconds duration) {
-    return std::chrono::duration<double, std::micro>(duration).count();
-}
-
 }  // namespace
 
 double share_left(std::uint32_t age_ms) {

@@ -94,6 +94,8 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
         MonotonicTime now;
     };
 
+    static_assert(heard_before_us == 0, "show_if() asks for all three at once");
+
     // All but its slot.  False if it is unlike this: what is shown is then unusable.
     bool show_if(const Usual& usual, ServerView& view) const {
         if ((says.load(std::memory_order_acquire) & usual.says_mask) != usual.said ||

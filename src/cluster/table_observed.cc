@@ -118,9 +118,13 @@ void ClusterTable::forget_forwards() const {
     for (std::uint32_t index = 0; index < slots_used(); ++index) {
         std::atomic<std::uint32_t>& in_flight = slot(index).in_flight;
         std::uint32_t left = in_flight.load(std::memory_order_acquire);
-        if (left != 0 && cells().exact().forwarding == 0) {
-            in_flight.compare_exchange_strong(left, 0, std::memory_order_relaxed);
+        if (left == 0) {
+            continue;
         }
+        if (cells().exact().forwarding != 0) {
+            return;
+        }
+        in_flight.compare_exchange_strong(left, 0, std::memory_order_relaxed);
     }
 }
 

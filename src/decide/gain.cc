@@ -23,10 +23,6 @@ constexpr double enough = 32;
 constexpr double at_least = 1.75;
 constexpr double late_share_max = 0.5;
 
-double us_in(Nanoseconds duration) {
-    return std::chrono::duration<double, std::micro>(duration).count();
-}
-
 // The CPU time that a request like this takes, or would if it were only for the CPU that it waited;
 // 0: not known.
 double own_time_us(const ServerView& self, const DecisionContext& context) {

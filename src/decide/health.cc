@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cluster/exclusion.h"
 #include "decide/making.h"
 
 namespace backhand {
@@ -61,7 +62,7 @@ public:
 
     bool keeps(const ServerView& server, const DecisionContext&) const override {
         // Without a branch for each: nearly all servers pass them all.
-        const bool ready = server.workers_idle > server.sent_since;
+        const bool ready = has_idle_worker(server);
         const bool leaving = server.load.has(ServerFlag::leaving);
         const int troubles =
             int{server.unhealthy} | int{server.ejected} | int{!ready} | int{leaving};

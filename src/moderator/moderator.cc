@@ -91,7 +91,7 @@ private:
     void start_answering_probes();
 
     void look();
-    void sweep(MonotonicTime now, InFlight in_flight);
+    void sweep(MonotonicTime now);
     bool httpd_is_stopping(MonotonicTime now);
     void measure(InFlight in_flight);
     void remember_measurement(MonotonicTime now);
@@ -258,11 +258,11 @@ void Moderator::look() {
     }
     if (elapsed(swept_at_, now) >= sweep_every) {
         swept_at_ = now;
-        sweep(now, in_flight);
+        sweep(now);
     }
 }
 
-void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
+void Moderator::sweep(MonotonicTime now) {
     const bool orphaned = ::getppid() != parent_;
     if (orphaned || (retire_at_ != 0 && now >= retire_at_)) {
         leave();
@@ -270,9 +270,7 @@ void Moderator::sweep(MonotonicTime now, InFlight in_flight) {
     }
     pool_.sweep(now);
     table_.cells().repair(drift_);
-    if (in_flight.forwarding == 0) {
-        table_.forget_forwards();
-    }
+    table_.forget_forwards();
     if (const auto line = drops_.line(now)) {
         log(LogLevel::notice, *line);
     }
