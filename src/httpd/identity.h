@@ -22,6 +22,10 @@ struct ConnectionState {
 
     // Of the last request that was forwarded from here; nullptr: none was yet.
     ToldClient* told = nullptr;
+
+    // Whether it keeps a worker now (kept_worker.h), and when it last gave one back; 0: not yet.
+    bool is_kept = false;
+    MonotonicTime left_at = 0;
 };
 
 inline void set_port(apr_sockaddr_t& address, apr_port_t port) {

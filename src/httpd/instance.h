@@ -6,6 +6,9 @@
 // shared memory it points to.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +48,12 @@ struct DecisionRoom {
 
 using RoomShelf = Shelf<DecisionRoom>;
 
+inline std::uint32_t workers_per_child() {
+    int threads = 1;
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return static_cast<std::uint32_t>(std::max(1, threads));
+}
+
 // What one httpd child has.
 struct ChildState {
     // `keys` as UdpProber takes them.
@@ -59,6 +68,9 @@ struct ChildState {
     PeerConnections connections;
     RandomSource random;
     RoomShelf rooms;
+
+    const std::uint32_t workers = workers_per_child();
+    std::atomic<std::uint32_t> workers_waiting{0};  // for the next request of a connection
 };
 
 class Instance {

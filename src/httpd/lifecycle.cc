@@ -357,10 +357,8 @@ apr_status_t leave_child(void* data) noexcept {
 // As many as the child can use at the same time.  Measured with 32 clients: with two of them, every
 // third exchange had to open a connection.
 std::size_t cached_connections_per_peer() {
-    constexpr int cached_max = 64;
-    int threads = 1;
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    return static_cast<std::size_t>(std::clamp(threads, 1, cached_max));
+    constexpr std::uint32_t cached_max = 64;
+    return std::min(workers_per_child(), cached_max);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "httpd/guard.h"
 #include "httpd/hooks.h"
 #include "httpd/identity.h"
+#include "httpd/kept_worker.h"
 #include "httpd/lifecycle.h"
 #include "httpd/moderator_process.h"
 #include "httpd/request_body.h"
@@ -35,6 +36,10 @@ void register_request_hooks() {
     ap_hook_handler(&handle_request, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     // Before any module that logs: some requests are not this server's.
     ap_hook_log_transaction(&end_count, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
+
+    // Around httpd's own, which is the last; mod_http2, mod_ssl and others come before and may take
+    // the connection over.
+    ap_hook_process_connection(&keep_worker, nullptr, nullptr, APR_HOOK_LAST);
 
     // Once mod_proxy, if it is there, knows which fields it will send.
     APR_OPTIONAL_HOOK(proxy, fixups, &note_visit, nullptr, nullptr, APR_HOOK_MIDDLE);

@@ -53,6 +53,8 @@ WorkerCounts count_workers() {
     int threads_max = 0;
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons_max);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads_max);
+    int is_async = 0;
+    ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async);
     counts.max = static_cast<std::uint32_t>(std::max(1, daemons_max) * std::max(1, threads_max));
 
     const global_score& limits = *ap_scoreboard_image->global;
@@ -71,6 +73,11 @@ WorkerCounts count_workers() {
                     break;
                 case SERVER_READY:
                     counts.idle += serves_new ? 1 : 0;
+                    break;
+                case SERVER_BUSY_KEEPALIVE:
+                    // Under the event MPM it waits for a moment only (kept_worker.h).
+                    counts.idle += serves_new && is_async != 0 ? 1 : 0;
+                    counts.busy += is_async != 0 ? 0 : 1;
                     break;
                 default:
                     ++counts.busy;
