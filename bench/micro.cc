@@ -76,6 +76,10 @@ ServerReport report_from(std::uint32_t number, std::uint64_t measurement) {
     load.measurement = measurement;
     load.received_at = monotonic_now();
     load.load_permille = 100 * (number % 20);
+    load.arriba = 250'000 + 10'000 * (number % 7);
+    load.request_rate_millihertz = 50'000 + 1'000 * (number % 30);
+    load.latency_us = 40'000 + 1'000 * (number % 40);
+    load.latency_at_load_us = load.latency_us;
     load.workers_max = 150;
     load.workers_busy = 10;
     load.workers_idle = 65;

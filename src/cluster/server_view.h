@@ -18,6 +18,9 @@ enum class Detail : std::uint8_t {
     all,
 };
 
+// Of numbers that the table may have changed since, or that are not the table's.
+constexpr std::uint32_t no_edition = 0;
+
 // A copy: it does not change under a sort.  In the order in which a closer look shows more, so that
 // a decision about a thousand servers touches few cache lines of each.
 struct alignas(64) ServerView {
@@ -37,6 +40,7 @@ struct alignas(64) ServerView {
     // ---- in numbers ----
     std::uint32_t own_latency_us = 0;      // of own forwards, peak EWMA at the last; 0: none yet
     std::uint32_t own_latency_age_ms = 0;  // how long ago that was
+    std::uint32_t edition = no_edition;    // of the numbers in `load`; the table's to change
     LoadReport load;  // at a glance flags and interval_ms; in numbers all up to its boot id
 
     // ---- all ----

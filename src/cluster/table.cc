@@ -52,6 +52,7 @@ ClusterTable::ClusterTable(Header* header)
     cells_ = reinterpret_cast<ChildCell*>(base + layout.cells);
     directory_ = reinterpret_cast<DirectoryEntry*>(base + layout.directory);
     glances_ = reinterpret_cast<Glance*>(base + layout.glances);
+    index_ = reinterpret_cast<Index*>(base + layout.index);
     numbers_ = reinterpret_cast<Numbers*>(base + layout.numbers);
     exchanges_ = reinterpret_cast<ExchangeNumbers*>(base + layout.exchanges);
     slots_ = reinterpret_cast<Slot*>(base + layout.slots);
@@ -67,6 +68,9 @@ ClusterTable ClusterTable::create(void* memory, Size size) {
     header->slots_max = size.slots_max;
     header->cells_max = size.cells_max;
     header->slots_used.store(1, std::memory_order_relaxed);
+    // Not where other tables begin: a view may have been shown another table before.
+    header->edition.store(static_cast<std::uint32_t>(Random::mix(monotonic_now())),
+                          std::memory_order_relaxed);
 
     pthread_mutexattr_t attributes;
     ::pthread_mutexattr_init(&attributes);
@@ -108,13 +112,20 @@ RetryBudget& ClusterTable::retries() const {
     return header_->retries;
 }
 
+void ClusterTable::begin_edition(std::uint32_t slot_index) const {
+    const std::uint32_t next = header_->edition.load(std::memory_order_relaxed) + 1;
+    const std::uint32_t edition = next == no_edition ? next + 1 : next;
+    header_->edition.store(edition, std::memory_order_relaxed);
+    index_[slot_index].edition.store(edition, std::memory_order_release);
+}
+
 // Another server, or another start of the same one: what we observed of it is void.
 void ClusterTable::begin_boot(std::uint32_t slot_index, std::uint64_t its_boot_id) const {
     Glance& glance = glance_at(slot_index);
     glance.boot_heard_at.store(not_heard_yet, std::memory_order_relaxed);
     glance.health.forget();
     glance.ejected_until.store(0, std::memory_order_relaxed);
-    numbers_[slot_index].own_latency.forget();
+    index_[slot_index].own_latency.forget();
     Slot& target = slot(slot_index);
     target.boot_id.store(its_boot_id, std::memory_order_relaxed);
     target.failures.store(0, std::memory_order_relaxed);
@@ -222,6 +233,7 @@ ClusterTable::Taken ClusterTable::take(const ServerReport& report) const {
     target.announced_at.store(load.received_at, std::memory_order_relaxed);
     target.report.write(report);
     numbers_[*slot_index].take(load);
+    begin_edition(*slot_index);
     glance.take(report);
     refresh(*slot_index, load.boot_id, load.measurement, load.serving, load.workers_idle,
             load.received_at);

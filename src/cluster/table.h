@@ -37,7 +37,7 @@
 namespace backhand {
 
 // Changed whenever the layout below changes: a newer module never reads an older table.
-constexpr std::uint32_t cluster_layout_version = 11;
+constexpr std::uint32_t cluster_layout_version = 12;
 
 class ClusterTable final : public ClusterView {
 public:
@@ -228,6 +228,7 @@ private:
     struct Header;
     struct DirectoryEntry;
     struct Glance;
+    struct Index;
     struct Numbers;
     struct Slot;
     struct Layout;
@@ -240,6 +241,9 @@ private:
     template <Detail detail>
     std::size_t look_at_peers(std::uint64_t service_hash, MonotonicTime now,
                               std::span<ServerView> room) const;
+    void begin_edition(std::uint32_t slot_index) const;
+    template <Detail detail>
+    bool show_usual(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;
@@ -261,6 +265,7 @@ private:
     ChildCell* cells_;
     DirectoryEntry* directory_;
     Glance* glances_;
+    Index* index_;
     Numbers* numbers_;
     ExchangeNumbers* exchanges_;
     Slot* slots_;

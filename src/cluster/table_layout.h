@@ -1,7 +1,7 @@
 // The parts of a ClusterTable, as they lie in shared memory.  For its own files only.
 //
-//     Header | ChildCell... | DirectoryEntry... | Glance... | Numbers... | ExchangeNumbers... |
-//     Slot...
+//     Header | ChildCell... | DirectoryEntry... | Glance... | Index... | Numbers... |
+//     ExchangeNumbers... | Slot...
 #pragma once
 
 #include <algorithm>
@@ -84,32 +84,29 @@ struct alignas(cache_line_bytes) ClusterTable::Glance {
     // ejected, there before us, heard of a moment ago, with an idle worker.  Nearly all servers are
     // like this, and it can be seen at less cost than what is the matter with the others.
     struct Usual {
-        Usual(bool proof_demanded, MonotonicTime moment)
+        explicit Usual(bool proof_demanded)
             : said(proof_demanded ? is_proven : 0),
-              says_mask(said | std::uint32_t{ServerFlag::leaving} << flags_shift),
-              now(moment) {}
+              says_mask(said | std::uint32_t{ServerFlag::leaving} << flags_shift) {}
 
         std::uint32_t said;
         std::uint32_t says_mask;
-        MonotonicTime now;
     };
 
-    static_assert(heard_before_us == 0, "show_if() asks for all three at once");
+    static_assert(heard_before_us == 0, "is_usual() asks for all three at once");
 
-    // All but its slot.  False if it is unlike this: what is shown is then unusable.
-    bool show_if(const Usual& usual, ServerView& view) const {
-        if ((says.load(std::memory_order_acquire) & usual.says_mask) != usual.said ||
-            (ejected_until.load(std::memory_order_relaxed) | health.ejected_until() |
-             boot_heard_at.load(std::memory_order_relaxed)) != 0) {
-            return false;
-        }
+    // As far as can be seen without the time.
+    bool is_usual(const Usual& usual) const {
+        return (says.load(std::memory_order_acquire) & usual.says_mask) == usual.said &&
+               (ejected_until.load(std::memory_order_relaxed) | health.ejected_until() |
+                boot_heard_at.load(std::memory_order_relaxed)) == 0;
+    }
+
+    // REQUIRES: is_usual().
+    static void show_nothing_unusual(ServerView& view) {
         view.proven = true;
         view.ejected = false;
         view.unhealthy = false;
         view.known_for = Nanoseconds::max();
-        show_news(usual.now, view);
-        show_settings(view.load);
-        return view.age <= silence_max && has_idle_worker(view);
     }
 
     void show_news(MonotonicTime now, ServerView& view) const {
@@ -153,13 +150,12 @@ static_assert(limits::interval_ms <= 0xFFFF);
 
 // What servers are ordered by: a copy of that part of the report, side by side with those of the
 // other servers.  Each word is of the newest report or, for a moment, of the one before.
-struct ClusterTable::Numbers {
+struct alignas(cache_line_bytes) ClusterTable::Numbers {
     static constexpr std::size_t begin = offsetof(LoadReport, load_permille);
     static constexpr std::size_t words_count =
         (offsetof(LoadReport, boot_id) - begin) / sizeof(std::uint64_t);
 
     std::array<std::atomic<std::uint64_t>, words_count> announced;
-    FadingTime own_latency;
 
     void take(const LoadReport& load) {
         std::array<std::uint64_t, words_count> words{};
@@ -169,11 +165,18 @@ struct ClusterTable::Numbers {
         }
     }
 
-    void show(MonotonicTime now, ServerView& view) const {
+    void show(LoadReport& load) const {
         copy_words<words_count, std::memory_order_relaxed>(
-            announced.data(), reinterpret_cast<std::byte*>(&view.load) + begin);
-        show_own_latency(now, view);
+            announced.data(), reinterpret_cast<std::byte*>(&load) + begin);
     }
+};
+
+// What tells whether the numbers have to be read at all: which edition of them is out.  No two
+// editions, of whatever servers, are the same, so that a view that shows this one is up to date.
+// Four to a cache line, with the one number that is not announced.
+struct ClusterTable::Index {
+    FadingTime own_latency;
+    std::atomic<std::uint32_t> edition;  // changed after the numbers
 
     void show_own_latency(MonotonicTime now, ServerView& view) const {
         const FadingTime::Reading latency = own_latency.read(now);
@@ -217,6 +220,7 @@ struct ClusterTable::Header {
     std::atomic<std::uint64_t> first_heard_at;  // of any peer; 0: of none yet
     MeasuredForwardingCost forwarding_cost;
     std::atomic<std::uint64_t> oldest_recent_measurement;
+    std::atomic<std::uint32_t> edition;  // the last of any server's
     alignas(cache_line_bytes) std::atomic<std::uint64_t> measurement;
     InFlightSums in_flight;
     alignas(cache_line_bytes) RetryBudget retries;
@@ -234,14 +238,16 @@ struct ClusterTable::Layout {
         : cells(round_up_to_cache_lines(sizeof(Header))),
           directory(cells + size.cells_max * sizeof(ChildCell)),
           glances(directory + round_up_to_cache_lines(size.slots_max * sizeof(DirectoryEntry))),
-          numbers(glances + size.slots_max * sizeof(Glance)),
-          exchanges(numbers + round_up_to_cache_lines(size.slots_max * sizeof(Numbers))),
+          index(glances + size.slots_max * sizeof(Glance)),
+          numbers(index + round_up_to_cache_lines(size.slots_max * sizeof(Index))),
+          exchanges(numbers + size.slots_max * sizeof(Numbers)),
           slots(exchanges + round_up_to_cache_lines(size.slots_max * sizeof(ExchangeNumbers))),
           end(slots + size.slots_max * sizeof(Slot)) {}
 
     std::size_t cells;
     std::size_t directory;
     std::size_t glances;
+    std::size_t index;
     std::size_t numbers;
     std::size_t exchanges;
     std::size_t slots;

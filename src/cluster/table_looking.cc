@@ -24,6 +24,7 @@ std::optional<ServerReport> ClusterTable::report(std::uint32_t slot_index) const
 void ClusterTable::observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
     const Glance& glance = glance_at(slot_index);
     glance.show_news(now, view);
+    view.edition = no_edition;
     view.slot_index = slot_index;
     view.ejected = glance.ejected_until.load(std::memory_order_relaxed) > now;
     view.unhealthy = glance.health.is_ejected(now);
@@ -44,6 +45,7 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     const Slot& source = slot(slot_index);
     const Seqlock<ServerReport>& report = source.report;
     bool offered = service_hash == 0;
+    view.edition = no_edition;
     const bool whole = report.read_whole([&](const auto& reader) {
         reader.template copy_first<sizeof view.load>(&view.load);
         if (service_hash == 0) {
@@ -65,7 +67,7 @@ bool ClusterTable::view(std::uint32_t slot_index, std::uint64_t service_hash, Mo
     observe(slot_index, now, view);
     view.in_flight = source.in_flight.load(std::memory_order_relaxed);
     view.name_hash = source.name_hash.load(std::memory_order_relaxed);
-    numbers_[slot_index].show_own_latency(now, view);
+    index_[slot_index].show_own_latency(now, view);
     if (slot_index == self_slot) {
         view.serving = cells().quick().serving;
         view.workers_idle = view.load.workers_idle;
@@ -89,7 +91,8 @@ bool ClusterTable::look(std::uint32_t slot_index, Detail detail, std::uint64_t s
     observe(slot_index, now, shown);
     glance.show_settings(shown.load);
     if (detail == Detail::numbers) {
-        numbers_[slot_index].show(now, shown);
+        numbers_[slot_index].show(shown.load);
+        index_[slot_index].show_own_latency(now, shown);
     }
     return true;
 }
@@ -107,22 +110,42 @@ std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_has
     return look_at_peers<Detail::all>(service_hash, now, room);
 }
 
+// Of a server whose glance is a usual one.  Numbers are copied only where the view has shown
+// another edition of them before: in a child that decides more often than servers announce, that is
+// seldom. False: what is shown is unusable.
+template <Detail detail>
+bool ClusterTable::show_usual(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
+    const Glance& glance = glances_[slot_index];
+    if (detail == Detail::numbers) {
+        const Index& index = index_[slot_index];
+        const std::uint32_t edition = index.edition.load(std::memory_order_acquire);
+        if (view.edition != edition) {
+            view.edition = edition;
+            glance.show_nothing_unusual(view);
+            numbers_[slot_index].show(view.load);
+        }
+        index.show_own_latency(now, view);
+    } else {
+        glance.show_nothing_unusual(view);
+    }
+    view.slot_index = slot_index;
+    glance.show_news(now, view);
+    glance.show_settings(view.load);
+    return view.age <= silence_max && has_idle_worker(view);
+}
+
 // As look() and may_take_requests() for one after another, but faster.
 template <Detail detail>
 std::size_t ClusterTable::look_at_peers(std::uint64_t service_hash, MonotonicTime now,
                                         std::span<ServerView> room) const {
-    const Glance::Usual usual{header_->proof_demanded.load(std::memory_order_relaxed) != 0, now};
+    const Glance::Usual usual{header_->proof_demanded.load(std::memory_order_relaxed) != 0};
     const std::size_t end = std::min<std::size_t>(slots_used(), self_slot + 1 + room.size());
     const Glance* const glances = glances_;
-    const Numbers* const numbers = numbers_;
     ServerView* shown = room.data();
     for (std::uint32_t index = self_slot + 1; index < end; ++index) {
         const Glance& glance = glances[index];
-        if (detail != Detail::all && glance.offers(service_hash) && glance.show_if(usual, *shown)) {
-            shown->slot_index = index;
-            if (detail == Detail::numbers) {
-                numbers[index].show(now, *shown);
-            }
+        if (detail != Detail::all && glance.offers(service_hash) && glance.is_usual(usual) &&
+            show_usual<detail>(index, now, *shown)) {
             ++shown;
         } else if (look(index, detail, service_hash, now, *shown) && may_take_requests(*shown)) {
             ++shown;

@@ -45,7 +45,7 @@ void ClusterTable::forward_ended(std::uint32_t slot_index) const {
 
 void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcome,
                                  Nanoseconds latency, MonotonicTime now) const {
-    FadingTime& own_latency = numbers_[slot_index].own_latency;
+    FadingTime& own_latency = index_[slot_index].own_latency;
     if (outcome == ForwardOutcome::unjudged) {
         return;
     }
@@ -63,8 +63,8 @@ void ClusterTable::forward_ended(std::uint32_t slot_index, ForwardOutcome outcom
         return;
     }
     if (outcome == ForwardOutcome::timed_out) {
-        numbers_[slot_index].own_latency.add_peak(latency,
-                                                  now);  // it would have taken this long at least
+        index_[slot_index].own_latency.add_peak(latency,
+                                                now);  // it would have taken this long at least
     }
     if (outcome == ForwardOutcome::unreachable) {
         forward_failed(slot_index, now);

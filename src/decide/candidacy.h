@@ -141,7 +141,10 @@ public:
     template <class Change>
     void change_views(Change change) {
         const std::span<ServerView> all{servers_.data(), servers_count_};
-        std::for_each(all.begin(), all.end(), change);
+        std::for_each(all.begin(), all.end(), [&change](ServerView& server) {
+            change(server);
+            server.edition = no_edition;
+        });
     }
 
     const ServerView& self() const { return servers_.front(); }

@@ -202,18 +202,16 @@ public:
         if (set.empty()) {
             return;
         }
-        const double level = level_of(
-            set.numbers([](const ServerView& server) { return server.expected_serving(); }),
-            1 + uncounted_arrivals(set));
+        Uncounted uncounted;
+        const std::span<std::uint32_t> counts = set.numbers([&uncounted](const ServerView& server) {
+            uncounted.add(server);
+            return server.expected_serving();
+        });
+        const double level = level_of(counts, 1 + uncounted.arrivals(set.size()));
         set.order_by([&context, level](const ServerView& server, double limit) {
             const double share = level - server.expected_serving();
-            if (share <= 0) {
-                return 1.0 + server.expected_serving();
-            }
-            // In random order below 1, before those that get none.
-            const double key_limit =
-                limit < 1 ? limit / (1 - limit) : std::numeric_limits<double>::infinity();
-            return 1 - 1 / (1 + random_key(context.random, share, key_limit));
+            return share > 0 ? std::min(random_key(context.random, share, limit), no_share_base)
+                             : no_share_base + server.expected_serving();
         });
     }
 
@@ -222,22 +220,31 @@ public:
     Detail reads() const override { return Detail::numbers; }
 
 private:
-    // At the members, by others than this host, whose own are known.
-    static double uncounted_arrivals(const CandidacySet& set) {
-        std::uint64_t rates_millihertz = 0;
-        std::chrono::duration<double, std::nano> ages{};
-        std::uint64_t sent = 0;
-        for (std::size_t position = 0; position < set.size(); ++position) {
-            const ServerView& server = set[position];
-            rates_millihertz += server.load.request_rate_millihertz;
-            ages += server.age;
-            sent += server.sent_since;
+    // Above every key, but for those of shares so small that they do not matter.
+    static constexpr double no_share_base = 1e9;
+
+    // What has arrived at the members since their news, from others than this host, whose own are
+    // known.
+    class Uncounted {
+    public:
+        void add(const ServerView& server) {
+            rates_millihertz_ += server.load.request_rate_millihertz;
+            ages_ += server.age;
+            sent_ += server.sent_since;
         }
-        const double mean_age =
-            std::chrono::duration<double>(ages).count() / static_cast<double>(set.size());
-        return std::max(0.0, static_cast<double>(rates_millihertz) / 1000 * mean_age -
-                                 static_cast<double>(sent));
-    }
+
+        double arrivals(std::size_t members) const {
+            const double mean_age =
+                std::chrono::duration<double>(ages_).count() / static_cast<double>(members);
+            return std::max(0.0, static_cast<double>(rates_millihertz_) / 1000 * mean_age -
+                                     static_cast<double>(sent_));
+        }
+
+    private:
+        std::uint64_t rates_millihertz_ = 0;
+        std::chrono::duration<double, std::nano> ages_{};
+        std::uint64_t sent_ = 0;
+    };
 
     // How high so many arrivals fill servers up that have these counts.  Spread over all, some
     // stand above the level; without these it is lower, and others stand above it; until none does.

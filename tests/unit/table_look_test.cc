@@ -1,6 +1,8 @@
 // Looking at every peer at once shows what looking at each of them closely would.
+#include <array>
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "cluster/exclusion.h"
+#include "decide/candidacy.h"
 #include "table_test.h"
 
 namespace backhand {
@@ -88,6 +91,16 @@ struct LookingAtAllPeers : testing::Test {
         return room;
     }
 
+    // Into the same views every time.
+    void expect_same_again(Detail detail, std::vector<ServerView>& room) const {
+        const std::size_t count = table.look_at_peers(detail, 0, now, room);
+        const std::vector<ServerView> close = viewed(0);
+        ASSERT_EQ(count, close.size());
+        for (std::size_t place = 0; place < count; ++place) {
+            expect_same(detail, room[place], close[place]);
+        }
+    }
+
     // One after another, as closely as can be.
     std::vector<ServerView> viewed(std::uint64_t service_hash) const {
         std::vector<ServerView> result;
@@ -125,6 +138,7 @@ struct LookingAtAllPeers : testing::Test {
             EXPECT_EQ(quick.own_latency_us, close.own_latency_us);
             EXPECT_EQ(quick.own_latency_age_ms, close.own_latency_age_ms);
             EXPECT_EQ(quick.load.load_permille, close.load.load_permille);
+            EXPECT_EQ(quick.load.arriba, close.load.arriba);
             EXPECT_EQ(quick.load.memory_total_bytes, close.load.memory_total_bytes);
         }
     }
@@ -171,6 +185,57 @@ TEST_F(LookingAtAllPeers, MeetsEveryPeculiarity) {
     }
     EXPECT_GT(unhealthy, 0U);
     EXPECT_GT(young, 0U);
+}
+
+TEST_F(LookingAtAllPeers, ShowsWhatHasChangedSinceTheSameViewsWereUsed) {
+    fill();
+    std::vector<ServerView> room(peers_count);
+    constexpr std::array details = {Detail::numbers, Detail::glance, Detail::all};
+    for (std::uint64_t measurement = 3; measurement < 200; ++measurement) {
+        const std::uint32_t changed = self_slot + 1 + random.below(peers_count);
+        ServerReport report = *table.report(changed);
+        report.load.measurement = measurement;
+        report.load.boot_id += one_in(5) ? 1 : 0;
+        report.load.received_at = now;
+        report.load.arriba = random.below(1'000'000);
+        report.load.flags = one_in(5) ? ServerFlag::leaving : 0U;
+        table.take(report);
+        if (one_in(5)) {
+            table.forward_failed(changed, now);
+        }
+        expect_same_again(one_in(2) ? Detail::numbers : details[random.below(3)], room);
+    }
+}
+
+TEST_F(LookingAtAllPeers, ShowsTheTablesNumbersWhereADecisionHasChangedTheViews) {
+    fill();
+    ServerView self;
+    CandidacySet set;
+    const auto look = [this](std::span<ServerView> room) {
+        return table.look_at_peers(Detail::numbers, 0, now, room);
+    };
+    set.begin(self, peers_count, look);
+    set.change_views([](ServerView& server) { server.load.load_permille += 1'000'000; });
+    set.begin(self, peers_count, look);
+
+    for (const ServerView& server : set.servers()) {
+        EXPECT_LT(server.load.load_permille, 1'000'000U);
+    }
+}
+
+TEST_F(LookingAtAllPeers, ShowsAnotherTableInTheSameViews) {
+    fill();
+    const TableFixture other{2, 1};
+    ServerReport report = report_of("web1", 1, 1, now);
+    report.load.workers_idle = 9;
+    report.load.arriba = 4711;
+    other->take(report);
+    std::vector<ServerView> room(peers_count);
+    table.look_at_peers(Detail::numbers, 0, now, room);
+
+    ASSERT_EQ(other->look_at_peers(Detail::numbers, 0, now, room), 1U);
+    EXPECT_EQ(room.front().load.arriba, 4711U);
+    expect_same_again(Detail::numbers, room);
 }
 
 TEST_F(LookingAtAllPeers, StopsWhereThereIsNoRoomForMore) {
