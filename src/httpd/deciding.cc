@@ -378,6 +378,9 @@ int handle_request(request_rec* r) noexcept {
     if (r->prev != nullptr) [[unlikely]] {
         restore_environment(r);
     }
+    if (r->proxyreq != PROXYREQ_NONE) [[unlikely]] {
+        note_visit_over_http2(r);
+    }
     const DirectoryConfig& config = directory_config(r);
     if (config.chain == nullptr) {
         return DECLINED;

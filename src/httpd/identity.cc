@@ -259,6 +259,12 @@ int note_visit(request_rec* r) noexcept {
     return DECLINED;
 }
 
+void note_visit_over_http2(request_rec* r) noexcept {
+    if (text_of(r->filename).starts_with("proxy:h2")) {
+        note_visit(r);
+    }
+}
+
 const char* restored_scheme(const request_rec* r) {
     const RequestState* const state = state_of(r);
     return state != nullptr && state->https ? "https" : nullptr;

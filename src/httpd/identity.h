@@ -59,6 +59,10 @@ void restore_environment(request_rec* r) noexcept;
 // told (visited_field).  Only mod_proxy's own copy of the fields is changed.
 int note_visit(request_rec* r) noexcept;
 
+// The same for mod_proxy_http2, which calls no such hook and sends the request's own fields: before
+// its handler runs.
+void note_visit_over_http2(request_rec* r) noexcept;
+
 // Hooks http_scheme and default_port: those of the client's connection.
 const char* restored_scheme(const request_rec* r);
 apr_port_t restored_port(const request_rec* r);

@@ -105,7 +105,7 @@ REWRITE_RULE = f'RewriteCond "%{{{{REQUEST_URI}}}}" "!^{REPORT}"\nRewriteRule "^
 def passing_on(server, following, way=PROXY_PASS):
     """What the server does not forward it passes on, by mistake, to one from which such requests come."""
     server.server_lines += "".join(f"\nLoadModule {name}_module {HTTPD_MODULES}/mod_{name}.so"
-                                   for name in ("proxy", "proxy_http"))
+                                   for name in ("proxy", "proxy_http", "proxy_http2"))
     server.site_lines += "\n" + way.format(following.contact)
 
 
@@ -197,3 +197,19 @@ def test_a_request_says_where_it_has_been_to_those_only_that_a_peer_passes_it_on
             lines = fetch(entrance, "/cgi/env.cgi").text.splitlines()
             assert [line for line in lines if line.startswith("HTTP_BACKHAND")] == \
                 ([f"HTTP_BACKHAND_VISITED={told}"] if told else [])
+
+
+# ---- and over HTTP/2 ----
+
+H2C = "Protocols h2c http/1.1\n"
+H2C_PASS = f'{H2C}ProxyPass "{REPORT}" "!"\nProxyPass "/" "h2c://{{}}/"'
+
+
+@pytest.mark.parametrize("mpm", ["worker", "event"])
+def test_a_request_that_comes_back_over_http_2_is_served_where_it_began(mpm):
+    with members_of_which_one_passes_on(mpm, 2, H2C_PASS, site_lines=H2C,
+                                        server_lines=f"LoadModule http2_module {HTTPD_MODULES}/mod_http2.so") as servers:
+        first, second = servers
+        for target in ("/small.html", "/cgi/env.cgi"):
+            assert_served_once(servers, first, target, [1, 2, 1])
+        assert first.counters()["forwarded"] == second.counters()["proxied_accepted"] == 2
