@@ -243,7 +243,8 @@ private:
                               std::span<ServerView> room) const;
     void begin_edition(std::uint32_t slot_index) const;
     template <Detail detail>
-    bool show_usual(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
+    bool show_usual(const Glance& glance, std::uint32_t slot_index, MonotonicTime now,
+                    ServerView& view) const;
     void observe(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const;
     std::span<DirectoryEntry> directory() const;
     std::optional<std::uint32_t> find(std::uint64_t identity) const;

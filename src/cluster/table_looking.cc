@@ -112,21 +112,21 @@ std::size_t ClusterTable::look_at_peers(Detail detail, std::uint64_t service_has
 
 // Of a server whose glance is a usual one.  Numbers are copied only where the view has shown
 // another edition of them before: in a child that decides more often than servers announce, that is
-// seldom. False: what is shown is unusable.
+// seldom.  False: what is shown is unusable.
 template <Detail detail>
-bool ClusterTable::show_usual(std::uint32_t slot_index, MonotonicTime now, ServerView& view) const {
-    const Glance& glance = glances_[slot_index];
+inline bool ClusterTable::show_usual(const Glance& glance, std::uint32_t slot_index,
+                                     MonotonicTime now, ServerView& view) const {
     if (detail == Detail::numbers) {
         const Index& index = index_[slot_index];
         const std::uint32_t edition = index.edition.load(std::memory_order_acquire);
         if (view.edition != edition) {
             view.edition = edition;
-            glance.show_nothing_unusual(view);
+            Glance::show_nothing_unusual(view);
             numbers_[slot_index].show(view.load);
         }
         index.show_own_latency(now, view);
     } else {
-        glance.show_nothing_unusual(view);
+        Glance::show_nothing_unusual(view);
     }
     view.slot_index = slot_index;
     glance.show_news(now, view);
@@ -145,9 +145,11 @@ std::size_t ClusterTable::look_at_peers(std::uint64_t service_hash, MonotonicTim
     for (std::uint32_t index = self_slot + 1; index < end; ++index) {
         const Glance& glance = glances[index];
         if (detail != Detail::all && glance.offers(service_hash) && glance.is_usual(usual) &&
-            show_usual<detail>(index, now, *shown)) {
+            show_usual<detail>(glance, index, now, *shown)) {
             ++shown;
-        } else if (look(index, detail, service_hash, now, *shown) && may_take_requests(*shown)) {
+            continue;
+        }
+        if (look(index, detail, service_hash, now, *shown) && may_take_requests(*shown)) {
             ++shown;
         }
     }
