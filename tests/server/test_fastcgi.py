@@ -11,7 +11,7 @@ import pytest
 
 from client import SITE, Connection, new_token, request
 from fastcgi import STDERR, Exchange, FastCgiApplication
-from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, Cluster, tls_site
+from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, SERVE_HERE, Cluster, tls_site
 from raw_peer import CUT, outcome_on
 from shapes import (CLOSE, EITHER, FORWARDED, MEBIBYTE, Shape, assert_answered_alike, assert_way,
                     by_method, converse, get, head, post, post_in_chunks, scripted)
@@ -437,3 +437,25 @@ def test_what_an_application_says_in_pieces_arrives_in_pieces(mpm):
                 connection.read_some(b"the first half\n")
                 halves.may_go_on.set()
                 connection.read_some(b"the second half\n")
+
+
+# More than an httpd with one process of 8 threads holds under event, by default: 8, and 2 for each idle one.
+MANY_FORMS = 40
+
+
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=(
+    "each POST opens a connection, and all are kept afterwards: together they take all the room that a peer has for"
+    " connections under event, which then accepts nobody's until KeepAliveTimeout has ended some"))
+def test_many_forms_in_a_row_leave_the_peer_room_for_connections():
+    cluster, application = cluster_with(
+        "event", workers=8, chain=lambda number: FORWARD_ALWAYS if number == 1 else SERVE_HERE)
+    for server in cluster.everyone:
+        server.server_lines += "\nKeepAliveTimeout 60"
+    with application, cluster:
+        cluster.wait_until_complete()
+        first, second = cluster.servers
+        for _ in range(MANY_FORMS):
+            for server in (first, second):
+                with connection_to(server, False, limit_s=10) as connection:
+                    connection.send(request("/app/echo", CLOSE, method="POST", body=b"a=1"))
+                    assert connection.response("POST").body == b"a=1"

@@ -222,7 +222,8 @@ def three_peers(behaviours, *lines):
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(Cluster("event", size=1, chain=PREFER_PEERS, site_lines=HERE_TOO,
                                               server_lines="\n".join(lines)))
-        peers = [stack.enter_context(RawPeer(f"127.0.1.{number}", cluster.port, behaviours)) for number in (71, 72, 73)]
+        peers = [stack.enter_context(RawPeer(f"127.0.1.{number}", cluster.port, behaviours))
+                 for number in (71, 72, 73)]
         for peer in peers:
             stack.enter_context(announced(cluster, peer, "--workers", 50, state=cluster.folder / peer.address))
         yield cluster.servers[0], peers
@@ -265,8 +266,8 @@ def test_each_second_has_its_own(behaviours):
 
 
 @pytest.mark.xfail(strict=True, reason=(
-    "a request counts for the second in which it began, not for the one in which it is sent to a peer: when its body has"
-    " come in slowly, what has been tried again in the second that has come is forgotten"))
+    "a request counts for the second in which it began, not for the one in which it is sent to a peer: when its body"
+    " has come in slowly, what has been tried again in the second that has come is forgotten"))
 def test_a_client_that_is_slow_to_send_its_body_gives_no_second_anything_more(behaviours):
     with two_peers("event", behaviours, "BackhandRetry 0 1") as (server, _), contextlib.ExitStack() as stack:
         def begin_slowly(query):
