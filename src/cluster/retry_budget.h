@@ -57,7 +57,8 @@ private:
             Second second{.number = static_cast<std::uint32_t>(known >> 32U),
                           .forwarded = static_cast<std::uint32_t>(known >> 16U) & count_max,
                           .retried = static_cast<std::uint32_t>(known) & count_max};
-            if (second.number != number) {
+            // A request that began in an earlier second, or whose process was slow, counts in this.
+            if (second.number < number) {
                 second = {.number = number};
             }
             if (!change_it(second)) {

@@ -19,7 +19,7 @@ constexpr Milliseconds pool_answer_limit{20};
 constexpr std::size_t cached_total_max = 64;
 
 // A peer whose workers are held by idle connections gets one of them from this whole server.
-constexpr std::uint16_t pooled_max_default = 32;
+constexpr std::uint32_t pooled_max_default = 32;
 
 bool holds_workers(const ServerView& peer) {
     return peer.load.has(ServerFlag::connection_holds_worker);
@@ -36,11 +36,11 @@ Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fre
     if (settings_.pooling && !fresh) {
         if (UniqueFd cached = take_cached(peer.load.contact)) {
             counters.add(Counter::connections_from_cache);
-            return PeerConnection{std::move(cached), true};
+            return PeerConnection{.socket = std::move(cached), .reused = true};
         }
         if (UniqueFd pooled = take_pooled(peer)) {
             counters.add(Counter::connections_from_pool);
-            return PeerConnection{std::move(pooled), true};
+            return PeerConnection{.socket = std::move(pooled), .reused = true};
         }
         table_.connection_missed(peer.slot_index);
     }
@@ -49,16 +49,35 @@ Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fre
         return opened.error();
     }
     counters.add(Counter::connections_opened);
-    return PeerConnection{std::move(*opened), false};
+    return PeerConnection{.socket = std::move(*opened), .spare = fresh};
 }
 
 void PeerConnections::release(const ServerView& peer, PeerConnection connection) {
     if (!settings_.pooling) {
         return;
     }
-    if (holds_workers(peer) || !keep_cached(peer, connection.socket)) {
+    if (holds_workers(peer) || (!keep_cached(peer, connection) && !connection.spare)) {
         give_to_pool(peer, std::move(connection.socket));
     }
+}
+
+// All forwarders together keep as many idle connections to a peer as it has workers: so many has
+// this one.
+std::uint32_t PeerConnections::idle_share(const ServerView& peer) const {
+    const std::uint32_t forwarders = std::max(2U, table_.slots_used()) - 1;
+    return peer.load.workers_max / forwarders;
+}
+
+// The children have one half of it,
+std::size_t PeerConnections::cached_max(const ServerView& peer) const {
+    const std::uint32_t share = idle_share(peer) / 2 / std::max(1U, settings_.children_max);
+    return std::min<std::size_t>(std::max(1U, share), settings_.cached_per_peer_max);
+}
+
+// and the pool the other.
+std::uint16_t PeerConnections::pooled_max(const ServerView& peer) const {
+    const std::uint32_t share = holds_workers(peer) ? 1 : idle_share(peer) / 2;
+    return static_cast<std::uint16_t>(std::clamp(share, 1U, pooled_max_default));
 }
 
 UniqueFd PeerConnections::take_cached(const Endpoint& contact) {
@@ -78,7 +97,7 @@ UniqueFd PeerConnections::take_cached(const Endpoint& contact) {
     return UniqueFd{};
 }
 
-bool PeerConnections::keep_cached(const ServerView& peer, UniqueFd& socket) {
+bool PeerConnections::keep_cached(const ServerView& peer, PeerConnection& connection) {
     const MonotonicTime now = monotonic_now();
     const auto expires_at = idle_until(now, Milliseconds{peer.load.keepalive_timeout_ms});
 
@@ -87,11 +106,11 @@ bool PeerConnections::keep_cached(const ServerView& peer, UniqueFd& socket) {
     const auto held = std::count_if(cache_.begin(), cache_.end(), [&](const Cached& entry) {
         return entry.contact == peer.load.contact;
     });
-    if (std::cmp_greater_equal(held, settings_.cached_per_peer_max) ||
-        cache_.size() >= cached_total_max) {
+    const std::size_t held_max = connection.spare ? 1 : cached_max(peer);
+    if (std::cmp_greater_equal(held, held_max) || cache_.size() >= cached_total_max) {
         return false;
     }
-    cache_.push_back({peer.load.contact, std::move(socket), expires_at});
+    cache_.push_back({peer.load.contact, std::move(connection.socket), expires_at});
     return true;
 }
 
@@ -138,7 +157,7 @@ void PeerConnections::give_to_pool(const ServerView& peer, UniqueFd socket) {
         .kind = PoolMessage::Kind::give,
         .keepalive_timeout_ms = peer.load.keepalive_timeout_ms,
         .contact = peer.load.contact,
-        .connections_max = holds_workers(peer) ? std::uint16_t{1} : pooled_max_default,
+        .connections_max = pooled_max(peer),
     };
     if (send_message(pool_socket_.get(), gift, std::move(socket))) {
         table_.counters().add(Counter::connections_given_back);

@@ -27,6 +27,7 @@ namespace backhand {
 struct PeerConnection {
     UniqueFd socket;
     bool reused = false;  // it has carried an exchange before: the peer may close it any moment
+    bool spare = false;   // opened though there may have been an idle one: only a new one would do
 };
 
 class PeerConnections {
@@ -35,6 +36,7 @@ public:
         std::string pool_socket_path;
         bool pooling = true;                  // BackhandConnectionPools
         std::size_t cached_per_peer_max = 4;  // in this child
+        std::uint32_t children_max = 1;       // of this server
         Nanoseconds connect_limit = std::chrono::seconds{2};
         IpAddress source;  // the address peers know us by
     };
@@ -45,6 +47,8 @@ public:
     Result<PeerConnection> acquire(const ServerView& peer, bool fresh);
 
     // Takes back a connection whose last exchange ended cleanly and may be followed by another.
+    // Closes it if it would be one too many: a peer under event that has too many idle connections
+    // accepts no more, from anybody.
     void release(const ServerView& peer, PeerConnection connection);
 
 private:
@@ -56,7 +60,10 @@ private:
 
     UniqueFd take_cached(const Endpoint& contact);
     UniqueFd take_pooled(const ServerView& peer);
-    bool keep_cached(const ServerView& peer, UniqueFd& socket);
+    bool keep_cached(const ServerView& peer, PeerConnection& connection);
+    std::uint32_t idle_share(const ServerView& peer) const;
+    std::size_t cached_max(const ServerView& peer) const;
+    std::uint16_t pooled_max(const ServerView& peer) const;
     void give_to_pool(const ServerView& peer, UniqueFd socket);
 
     // REQUIRES: pool_mutex_ held.

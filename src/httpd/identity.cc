@@ -98,6 +98,8 @@ void adopt(request_rec* r, RequestState& state, const ClientIdentity& identity) 
     // whom we believe.
     set_port(*connection->client_addr, identity.client_port);
     tell_applications(r, state);
+    // That of the forwarder, who waits for a word before it sends a long body; httpd has noted it.
+    apr_table_unset(r->headers_in, "Expect");
     // What applications and logs see; the framing is ours.
     if (identity.version == HttpVersion::http_1_0) {
         r->protocol = apr_pstrdup(r->pool, "HTTP/1.0");

@@ -361,6 +361,12 @@ std::size_t cached_connections_per_peer() {
     return std::min(workers_per_child(), cached_max);
 }
 
+std::uint32_t children_max() {
+    int children = 1;
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
+    return static_cast<std::uint32_t>(std::max(1, children));
+}
+
 }  // namespace
 
 void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
@@ -374,6 +380,7 @@ void set_up_child(apr_pool_t* pchild, server_rec* main_server) {
             .pool_socket_path = instance->socket_path,
             .pooling = settings.pooling,
             .cached_per_peer_max = cached_connections_per_peer(),
+            .children_max = children_max(),
             .connect_limit = settings.limits.connect,
             .source = instance->self.load.contact.address,
         },

@@ -175,8 +175,8 @@ class Told:
 
 
 # What two connections never share, and what docs/requests.md excepts.
-ITS_OWN = {"HTTP_X_TOKEN", "REMOTE_PORT", "SERVER_ADDR", "HTTP_CONNECTION", "BACKHAND_VIA", "REDIRECT_BACKHAND_VIA",
-           "SSL_TLS_SNI", "REDIRECT_SSL_TLS_SNI"}
+ITS_OWN = {"HTTP_X_TOKEN", "REMOTE_PORT", "SERVER_ADDR", "HTTP_CONNECTION", "HTTP_EXPECT", "BACKHAND_VIA",
+           "REDIRECT_BACKHAND_VIA", "SSL_TLS_SNI", "REDIRECT_SSL_TLS_SNI"}
 
 
 def shared(parameters):
@@ -237,13 +237,7 @@ ASKED = {
 }
 
 
-EXPECT_DIFFERS = pytest.mark.xfail(strict=True, reason=(
-    "HTTP_EXPECT is that of the forwarder, which asks for itself whether a long body is welcome, not the client's"))
-BY_THE_FORWARDERS_EXPECT = ("a long body", "a long body in chunks", "a body that waits for a word")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=EXPECT_DIFFERS if name in BY_THE_FORWARDERS_EXPECT else ())
-                                  for name in ASKED])
+@pytest.mark.parametrize("name", ASKED)
 def test_an_application_is_told_of_a_forwarded_request_what_it_would_be_told_directly(running, tls, name):
     direct, forwarded = told_both_ways(running, ASKED[name], tls)
 
@@ -443,9 +437,6 @@ def test_what_an_application_says_in_pieces_arrives_in_pieces(mpm):
 MANY_FORMS = 40
 
 
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=(
-    "each POST opens a connection, and all are kept afterwards: together they take all the room that a peer has for"
-    " connections under event, which then accepts nobody's until KeepAliveTimeout has ended some"))
 def test_many_forms_in_a_row_leave_the_peer_room_for_connections():
     cluster, application = cluster_with(
         "event", workers=8, chain=lambda number: FORWARD_ALWAYS if number == 1 else SERVE_HERE)

@@ -25,7 +25,7 @@ MESSAGE = struct.Struct("=II16sHH")
 TAKE, GIVE, LENT, NONE = 1, 2, 3, 4
 
 # As docs/directives.md has it.
-KEPT_PER_PEER, KEPT_ALTOGETHER, KEPT_IN_A_CHILD = 32, 1024, 64
+KEPT_PER_PEER, KEPT_ALTOGETHER = 32, 1024
 
 MEMBERS = 33
 STRANGER = "127.0.1.99"
@@ -251,6 +251,9 @@ def test_whoever_says_anything_else_to_the_pool_is_left_alone_and_others_are_hea
 # ---- what a child keeps ----
 
 FORWARDS = 80
+# Of the 50 workers that two_peers() announces for each peer, half are this server's share: the other peer may forward
+# to it, too.  A half of the share is the only child's.
+KEPT_IN_A_CHILD = 2 * (50 // 2 // 2)
 # One child, of whose threads half may forward.
 ONE_CHILD = f"ThreadLimit {2 * FORWARDS}\nThreadsPerChild {2 * FORWARDS}\nStartServers 1\nServerLimit 1"
 

@@ -265,9 +265,6 @@ def test_each_second_has_its_own(behaviours):
             counted.wait_for({"forwarded": 2, RESET: 4, AGAIN: 2, REFUSED: 2, FAILED_HERE: 2})
 
 
-@pytest.mark.xfail(strict=True, reason=(
-    "a request counts for the second in which it began, not for the one in which it is sent to a peer: when its body"
-    " has come in slowly, what has been tried again in the second that has come is forgotten"))
 def test_a_client_that_is_slow_to_send_its_body_gives_no_second_anything_more(behaviours):
     with two_peers("event", behaviours, "BackhandRetry 0 1") as (server, _), contextlib.ExitStack() as stack:
         def begin_slowly(query):

@@ -1,10 +1,13 @@
 // The depot of idle connections, the messages about it, and the child's side of both: over real
 // sockets.
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -267,6 +270,7 @@ protected:
         view.slot_index = 1;
         view.load.contact = peer.contact();
         view.load.keepalive_timeout_ms = 5000;
+        view.load.workers_max = 100;
     }
 
     Peer peer;
@@ -359,6 +363,49 @@ TEST_F(AChildsConnections, GiveTheirSurplusToTheModerator) {
     EXPECT_EQ((*received)->message.contact, peer.contact());
     EXPECT_EQ((*received)->message.connections_max, 32);
     EXPECT_EQ(table->counters().get(Counter::connections_given_back), 1U);
+}
+
+TEST_F(AChildsConnections, AreNoMoreThanTheirShareOfThePeersWorkers) {
+    view.load.workers_max = 12;
+    for (const std::uint32_t children : {1U, 2U, 100U}) {
+        PeerConnections connections{{.pool_socket_path = directory.socket_path(),
+                                     .cached_per_peer_max = 64,
+                                     .children_max = children,
+                                     .source = *IpAddress::parse("127.0.0.1")},
+                                    *table};
+        std::vector<PeerConnection> opened;
+        std::vector<UniqueFd> accepted;
+        for (int count = 0; count < 10; ++count) {
+            auto connection = connections.acquire(view, false);
+            ASSERT_TRUE(connection);
+            accepted.push_back(peer.accept());
+            opened.push_back(std::move(*connection));
+        }
+        for (PeerConnection& connection : opened) {
+            connections.release(view, std::move(connection));
+        }
+        std::uint32_t kept = 0;
+        for (auto taken = connections.acquire(view, false); taken && taken->reused;
+             taken = connections.acquire(view, false)) {
+            ++kept;
+        }
+        peer.accept();
+        EXPECT_EQ(kept, std::max(1U, 12 / 2 / children)) << children;
+    }
+}
+
+TEST_F(AChildsConnections, AreKeptOnceIfTheyWereOpenedForRequestsThatNeedNewOnes) {
+    PeerConnections connections{
+        {.pool_socket_path = directory.socket_path(), .source = *IpAddress::parse("127.0.0.1")},
+        *table};
+    for (int count = 0; count < 3; ++count) {
+        auto fresh = connections.acquire(view, true);
+        ASSERT_TRUE(fresh);
+        connections.release(view, std::move(*fresh));
+    }
+
+    EXPECT_TRUE(connections.acquire(view, false)->reused);
+    EXPECT_FALSE(connections.acquire(view, false)->reused);
 }
 
 TEST_F(AChildsConnections, KeepNoneToAPeerWhoseWorkersTheyWouldHold) {
