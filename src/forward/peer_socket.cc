@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <optional>
 #include <system_error>
 
 #include <fcntl.h>
@@ -136,15 +137,21 @@ Status send_all(int socket, std::string_view bytes, Nanoseconds limit) {
 }
 
 Result<std::size_t> receive_some(int socket, std::span<char> buffer, Nanoseconds limit) {
-    const MonotonicTime deadline = monotonic_now() + nanoseconds_in(limit);
-    const int flags = limit < first_wait ? MSG_DONTWAIT : 0;
+    const bool waits = limit >= first_wait;
+    const int flags = waits ? 0 : MSG_DONTWAIT;
+    std::optional<MonotonicTime> deadline;
     while (true) {
         const auto received = ::recv(socket, buffer.data(), buffer.size(), flags);
         if (received >= 0) {
             return static_cast<std::size_t>(received);
         }
         if (errno == EAGAIN) {
-            if (wait_until(socket, POLLIN, deadline) == 0) {
+            // Most responses come at once: the clock need not be asked for them.
+            if (!deadline) {
+                const Nanoseconds left = waits ? limit - first_wait : limit;
+                deadline = monotonic_now() + nanoseconds_in(left);
+            }
+            if (wait_until(socket, POLLIN, *deadline) == 0) {
                 return failure(Error::Kind::timed_out, ETIMEDOUT);
             }
         } else if (errno != EINTR) {
