@@ -67,7 +67,8 @@ int highest_niceness() {
     int highest = 0;
     for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
         std::ifstream stat{task.path() / "stat"};
-        std::string text{std::istreambuf_iterator<char>{stat}, {}};
+        std::string text;
+        std::getline(stat, text);  // nothing, if the thread has just ended
         std::istringstream fields{text.substr(std::min(text.rfind(')') + 2, text.size()))};
         constexpr int fields_before = 16;
         std::string field;
