@@ -27,7 +27,7 @@ bool holds_workers(const ServerView& peer) {
 
 }  // namespace
 
-PeerConnections::PeerConnections(Settings settings, ClusterTable table)
+PeerConnections::PeerConnections(Settings settings, const ClusterTable& table)
     : settings_(std::move(settings)),
       table_(table) {}
 

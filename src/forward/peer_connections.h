@@ -41,7 +41,7 @@ public:
         IpAddress source;  // the address peers know us by
     };
 
-    PeerConnections(Settings settings, ClusterTable table);
+    PeerConnections(Settings settings, const ClusterTable& table);
 
     // `fresh`: only a new connection will do.  Errors as connect_to.
     Result<PeerConnection> acquire(const ServerView& peer, bool fresh);
