@@ -12,6 +12,7 @@
 #include "forward/request_signature.h"
 #include "httpd/apache.h"
 #include "httpd/c_string.h"
+#include "httpd/client_socket.h"
 #include "httpd/instance.h"
 #include "httpd/request_body.h"
 #include "httpd/request_state.h"
@@ -233,12 +234,7 @@ bool Exchange::describe_request() {
 
 // -1 for a stream of HTTP/2.
 int client_socket(const request_rec* r) {
-    apr_os_sock_t descriptor = -1;
-    apr_socket_t* const socket = ap_get_conn_socket(r->connection);
-    if (r->connection->master == nullptr && socket != nullptr) {
-        apr_os_sock_get(&descriptor, socket);
-    }
-    return descriptor;
+    return r->connection->master == nullptr ? socket_of(r->connection) : -1;
 }
 
 // The outcome of a response, for the cluster's memory.

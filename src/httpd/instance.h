@@ -6,7 +6,6 @@
 // shared memory it points to.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "forward/udp_prober.h"
 #include "httpd/apache.h"
 #include "httpd/config.h"
+#include "httpd/mpm.h"
 #include "httpd/request_state.h"
 
 namespace backhand::httpd {
@@ -47,12 +47,6 @@ struct DecisionRoom {
 };
 
 using RoomShelf = Shelf<DecisionRoom>;
-
-inline std::uint32_t workers_per_child() {
-    int threads = 1;
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    return static_cast<std::uint32_t>(std::max(1, threads));
-}
 
 // What one httpd child has.
 struct ChildState {

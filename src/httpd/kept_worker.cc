@@ -7,8 +7,10 @@
 
 #include "base/clock.h"
 #include "httpd/apache.h"
+#include "httpd/client_socket.h"
 #include "httpd/identity.h"
 #include "httpd/instance.h"
+#include "httpd/mpm.h"
 
 namespace backhand::httpd {
 
@@ -22,12 +24,6 @@ bool is_between_requests(const conn_rec* connection) {
     return connection->cs->state == CONN_STATE_WRITE_COMPLETION &&
            connection->keepalive == AP_CONN_KEEPALIVE && connection->aborted == 0 &&
            connection->data_in_input_filters == 0;
-}
-
-bool is_stopping() {
-    int state = AP_MPMQ_RUNNING;
-    ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
-    return state == AP_MPMQ_STOPPING;
 }
 
 // What httpd still has of the response goes to the network, as the MPM would see to.  False if some
@@ -73,9 +69,7 @@ bool next_request_comes(conn_rec* connection, ChildState& child) {
     }
     ap_update_child_status(static_cast<ap_sb_handle_t*>(connection->sbh), SERVER_BUSY_KEEPALIVE,
                            nullptr);
-    apr_os_sock_t descriptor = -1;
-    apr_os_sock_get(&descriptor, ap_get_conn_socket(connection));
-    pollfd socket{.fd = descriptor, .events = POLLIN, .revents = 0};
+    pollfd socket{.fd = socket_of(connection), .events = POLLIN, .revents = 0};
     const auto limit = std::min<std::chrono::microseconds>(
         moment, std::chrono::microseconds{connection->base_server->keep_alive_timeout});
     return ::poll(&socket, 1, static_cast<int>(std::chrono::ceil<Milliseconds>(limit).count())) ==
@@ -98,8 +92,9 @@ int keep_worker(conn_rec* connection) noexcept {
         state->left_at != 0 && elapsed(state->left_at, monotonic_now()) <= moment;
     state->is_kept = true;
     int result = ap_run_process_connection(connection);
-    while (result == OK && followed_closely && is_between_requests(connection) && !is_stopping() &&
-           drain(connection) && next_request_comes(connection, *instance->child)) {
+    while (result == OK && followed_closely && is_between_requests(connection) &&
+           !mpm_is_stopping() && drain(connection) &&
+           next_request_comes(connection, *instance->child)) {
         instance->table.counters().add(Counter::worker_kept);
         connection->cs->state = CONN_STATE_READ_REQUEST_LINE;
         result = ap_run_process_connection(connection);

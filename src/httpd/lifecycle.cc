@@ -27,6 +27,7 @@
 #include "httpd/guard.h"
 #include "httpd/instance.h"
 #include "httpd/moderator_process.h"
+#include "httpd/mpm.h"
 #include "httpd/plugins.h"
 #include "httpd/pool_object.h"
 #include "httpd/private_directory.h"
@@ -118,8 +119,6 @@ std::string host_name() {
 }
 
 void fill_self(Instance& instance, const Endpoint& contact) {
-    int is_async = 0;
-    ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async);
     const server_rec& server = *instance.main_server;
     instance.self.set_name(host_name());
     LoadReport& load = instance.self.load;
@@ -131,7 +130,7 @@ void fill_self(Instance& instance, const Endpoint& contact) {
             ? static_cast<std::uint32_t>(apr_time_as_msec(server.keep_alive_timeout))
             : 0;
     instance.response_filters = response_filters();
-    if (is_async == 0) {
+    if (!mpm_is_async()) {
         load.flags |= ServerFlag::connection_holds_worker;
         instance.response_filters.end = nullptr;
     }
@@ -359,12 +358,6 @@ apr_status_t leave_child(void* data) noexcept {
 std::size_t cached_connections_per_peer() {
     constexpr std::uint32_t cached_max = 64;
     return std::min(workers_per_child(), cached_max);
-}
-
-std::uint32_t children_max() {
-    int children = 1;
-    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
-    return static_cast<std::uint32_t>(std::max(1, children));
 }
 
 }  // namespace

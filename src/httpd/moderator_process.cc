@@ -15,6 +15,7 @@
 #include "forward/pool_protocol.h"
 #include "httpd/apache.h"
 #include "httpd/guard.h"
+#include "httpd/mpm.h"
 #include "httpd/plugins.h"
 #include "httpd/pool_object.h"
 #include "moderator/moderator.h"
@@ -49,13 +50,8 @@ int log_level_of(LogLevel level) {
 
 WorkerCounts count_workers() {
     WorkerCounts counts;
-    int daemons_max = 0;
-    int threads_max = 0;
-    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons_max);
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads_max);
-    int is_async = 0;
-    ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async);
-    counts.max = static_cast<std::uint32_t>(std::max(1, daemons_max) * std::max(1, threads_max));
+    const bool is_async = mpm_is_async();
+    counts.max = children_max() * workers_per_child();
 
     const global_score& limits = *ap_scoreboard_image->global;
     for (int process = 0; process < limits.server_limit; ++process) {
@@ -76,8 +72,8 @@ WorkerCounts count_workers() {
                     break;
                 case SERVER_BUSY_KEEPALIVE:
                     // Under the event MPM it waits for a moment only (kept_worker.h).
-                    counts.idle += serves_new && is_async != 0 ? 1 : 0;
-                    counts.busy += is_async != 0 ? 0 : 1;
+                    counts.idle += serves_new && is_async ? 1 : 0;
+                    counts.busy += is_async ? 0 : 1;
                     break;
                 default:
                     ++counts.busy;
@@ -200,11 +196,6 @@ void fork_moderator(Instance& instance) {
                                   instance.pool);
 }
 
-bool server_is_stopping() {
-    int state = AP_MPMQ_STOPPING;
-    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) != APR_SUCCESS || state == AP_MPMQ_STOPPING;
-}
-
 // Called by httpd's parent when the moderator has died, and when the configuration goes.
 void on_moderator_event(int reason, void* data, int) noexcept {
     Instance& instance = *static_cast<Instance*>(data);
@@ -213,7 +204,7 @@ void on_moderator_event(int reason, void* data, int) noexcept {
         return;
     }
     apr_proc_other_child_unregister(data);
-    if (reason == APR_OC_REASON_RESTART || server_is_stopping()) {
+    if (reason == APR_OC_REASON_RESTART || mpm_is_stopping()) {
         return;
     }
     const bool lived = elapsed(instance.moderator_started_at, monotonic_now()) > lived_long_enough;

@@ -9,6 +9,7 @@
 
 #include "forward/peer_socket.h"
 #include "httpd/apache.h"
+#include "httpd/client_socket.h"
 
 namespace backhand::httpd {
 
@@ -21,13 +22,8 @@ public:
     Tunnel(request_rec* r, int peer)
         : connection_(r->connection),
           peer_(peer),
-          brigade_(apr_brigade_create(r->pool, r->connection->bucket_alloc)) {
-        apr_os_sock_t descriptor = -1;
-        if (apr_socket_t* const socket = ap_get_conn_socket(connection_)) {
-            apr_os_sock_get(&descriptor, socket);
-        }
-        client_ = descriptor;
-    }
+          client_(socket_of(connection_)),
+          brigade_(apr_brigade_create(r->pool, r->connection->bucket_alloc)) {}
 
     void run(std::string_view from_peer, Nanoseconds idle_limit) {
         client_open_ = client_ >= 0;
@@ -135,7 +131,7 @@ private:
 
     conn_rec* const connection_;
     const int peer_;
-    int client_ = -1;
+    const int client_;
     apr_bucket_brigade* const brigade_;
     bool client_open_ = false;
     bool peer_open_ = false;
