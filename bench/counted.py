@@ -15,6 +15,8 @@ from processes import Timeout, children_of, holder_of, name_of, wait_until
 
 REQUESTS = (100, 600)
 TRACED_REQUESTS = (50, 250)
+# By chance a few requests pause, and then httpd's event MPM makes more calls.
+CLOSE_REQUESTS = (100, 1100)
 # Before any is counted: they open the connection to the peer.
 FIRST_REQUESTS = 5
 
@@ -65,6 +67,30 @@ def system_calls(forwarder, lines):
             # The last line is of the call that waits for the next request, as the one before these was.
             lines = [line for line in strace.output.read_text(encoding="utf-8").splitlines() if "(" in line]
             return SystemCalls(per_request, lines[-1 - round(sum(per_request.values())):-1])
+
+
+def system_calls_of_close_requests(forwarder, lines):
+    """The same under event, by name: each request follows closely on the response before it."""
+    with backend("event", ONE_PROCESS + lines) as behind, \
+            forwarder("event", ONE_PROCESS + lines, behind) as server:
+        if forwarder is backhand:
+            wait_until(lambda: f"it forwards\n{server.report()}", lambda: would_forward(server, behind), limit_s=120)
+        child, = serving_children(server)
+        counts = []
+        with server.accepts() as connection:
+            ask_closely(connection, FIRST_REQUESTS)
+            for requests in CLOSE_REQUESTS:
+                with Strace(child, server.folder / "calls", "-c") as strace:
+                    ask_closely(connection, requests)
+                counts.append(read_counts(strace.output))
+        if forwarder is backhand:
+            check_forwarded(server, sum(CLOSE_REQUESTS))
+        return difference(*counts, CLOSE_REQUESTS[1] - CLOSE_REQUESTS[0])
+
+
+def ask_closely(connection, count):
+    for _ in range(count):
+        ask(connection)
 
 
 class Asker:

@@ -18,6 +18,13 @@ constexpr Milliseconds pool_answer_limit{20};
 
 constexpr std::size_t cached_total_max = 64;
 
+// For how long it holds what a lookout saw: a request that has arrived is sent on within this time.
+constexpr Milliseconds look_lasts{1};
+
+// For how long there is none after a connection was taken from one: whoever is on the lookout is
+// woken by the answer for nothing.
+constexpr Milliseconds no_lookout_for{10};
+
 // A peer whose workers are held by idle connections gets one of them from this whole server.
 constexpr std::uint32_t pooled_max_default = 32;
 
@@ -80,18 +87,25 @@ std::uint16_t PeerConnections::pooled_max(const ServerView& peer) const {
     return static_cast<std::uint16_t>(std::clamp(share, 1U, pooled_max_default));
 }
 
+// From a lookout only if nothing else will do.
 UniqueFd PeerConnections::take_cached(const Endpoint& contact) {
     const MonotonicTime now = monotonic_now();
     const std::lock_guard lock{cache_mutex_};
-    for (auto entry = cache_.end(); entry != cache_.begin();) {
-        --entry;
-        if (entry->contact != contact) {
-            continue;
-        }
-        Cached found = std::move(*entry);
-        entry = cache_.erase(entry);
-        if (found.expires_at > now && is_quiet(found.socket.get())) {
-            return std::move(found.socket);
+    for (const bool from_lookout : {false, true}) {
+        for (auto entry = cache_.end(); entry != cache_.begin();) {
+            --entry;
+            if (entry->contact != contact || (entry->lookout != 0) != from_lookout) {
+                continue;
+            }
+            Cached found = std::move(*entry);
+            entry = cache_.erase(entry);
+            if (from_lookout) {
+                lookout_broken_at_ = now;
+            }
+            const bool seen_quiet = elapsed(found.seen_quiet_at, now) < look_lasts;
+            if (found.expires_at > now && (seen_quiet || is_quiet(found.socket.get()))) {
+                return std::move(found.socket);
+            }
         }
     }
     return UniqueFd{};
@@ -110,8 +124,45 @@ bool PeerConnections::keep_cached(const ServerView& peer, PeerConnection& connec
     if (std::cmp_greater_equal(held, held_max) || cache_.size() >= cached_total_max) {
         return false;
     }
-    cache_.push_back({peer.load.contact, std::move(connection.socket), expires_at});
+    cache_.push_back({.contact = peer.load.contact,
+                      .socket = std::move(connection.socket),
+                      .expires_at = expires_at});
     return true;
+}
+
+PeerConnections::Lookout PeerConnections::begin_lookout() {
+    const MonotonicTime now = monotonic_now();
+    const std::lock_guard lock{cache_mutex_};
+    if (elapsed(lookout_broken_at_, now) < no_lookout_for) {
+        return {};
+    }
+    const auto entry = std::find_if(cache_.rbegin(), cache_.rend(),
+                                    [](const Cached& each) { return each.lookout == 0; });
+    if (entry == cache_.rend()) {
+        return {};
+    }
+    entry->lookout = ++lookouts_;
+    return {.socket = entry->socket.get(), .number = lookouts_};
+}
+
+void PeerConnections::end_lookout(const Lookout& lookout, bool quiet) {
+    if (lookout.socket < 0) {
+        return;
+    }
+    const std::lock_guard lock{cache_mutex_};
+    const auto entry = std::find_if(cache_.begin(), cache_.end(), [&](const Cached& each) {
+        return each.lookout == lookout.number;
+    });
+    if (entry == cache_.end()) {
+        return;
+    }
+    if (!quiet) {
+        cache_.erase(entry);
+        return;
+    }
+    entry->lookout = 0;
+    entry->seen_quiet_at = monotonic_now();
+    std::rotate(entry, entry + 1, cache_.end());
 }
 
 UniqueFd PeerConnections::take_pooled(const ServerView& peer) {

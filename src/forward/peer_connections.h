@@ -1,9 +1,10 @@
 // PeerConnections: where a child gets a connection to a peer from, and where it leaves it.
 //
 // In this order: the child's own small cache (no system call but a look whether the connection is
-// still quiet), the moderator's pool (only if the cluster table says that it holds one, and nobody
-// else in this child is just asking), a new connection.  So no request on the warm path waits for
-// another process.  Surplus goes to the pool, where the other children find it.
+// still quiet, and none if that was seen a moment ago), the moderator's pool (only if the cluster
+// table says that it holds one, and nobody else in this child is just asking), a new connection. So
+// no request on the warm path waits for another process.  Surplus goes to the pool, where the other
+// children find it.
 //
 // Safe to use from every thread of the child.
 #pragma once
@@ -51,11 +52,26 @@ public:
     // accepts no more, from anybody.
     void release(const ServerView& peer, PeerConnection connection);
 
+    // A cached connection that somebody keeps an eye on who waits anyway, so that no request need
+    // look whether it is still quiet.
+    struct Lookout {
+        int socket = -1;           // for poll(); -1: there is none
+        std::uint64_t number = 0;  // of no other lookout
+    };
+
+    // For the connection last released.  It may be used, and closed, all the same.
+    Lookout begin_lookout();
+
+    // `quiet`: the socket has not been readable since the lookout began, and is not now.
+    void end_lookout(const Lookout& lookout, bool quiet);
+
 private:
     struct Cached {
         Endpoint contact;
         UniqueFd socket;
         MonotonicTime expires_at;
+        std::uint64_t lookout = 0;        // the number of the one that goes on; 0: none
+        MonotonicTime seen_quiet_at = 0;  // by a lookout; 0: never
     };
 
     UniqueFd take_cached(const Endpoint& contact);
@@ -73,7 +89,9 @@ private:
     const ClusterTable table_;
 
     std::mutex cache_mutex_;
-    std::vector<Cached> cache_;  // least recently used first
+    std::vector<Cached> cache_;            // least recently used first
+    std::uint64_t lookouts_ = 0;           // begun so far
+    MonotonicTime lookout_broken_at_ = 0;  // the connection had to be taken; 0: never
 
     std::mutex pool_mutex_;
     UniqueFd pool_socket_;

@@ -1,6 +1,7 @@
 #include "httpd/kept_worker.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include <poll.h>
@@ -61,19 +62,30 @@ private:
     const std::uint32_t others_;
 };
 
-// Also if the client has closed the connection: httpd finds out when it reads.
-bool next_request_comes(conn_rec* connection, ChildState& child) {
+// Also if the client has closed the connection: httpd finds out when it reads.  The connection to a
+// peer that the next request is likely to take is on a lookout meanwhile.
+bool next_request_comes(conn_rec* connection, ChildState& child, bool to_a_peer) {
     const WaitingWorker waiting{child};
     if (waiting.is_one_too_many()) {
         return false;
     }
     ap_update_child_status(static_cast<ap_sb_handle_t*>(connection->sbh), SERVER_BUSY_KEEPALIVE,
                            nullptr);
-    pollfd socket{.fd = socket_of(connection), .events = POLLIN, .revents = 0};
     const auto limit = std::min<std::chrono::microseconds>(
         moment, std::chrono::microseconds{connection->base_server->keep_alive_timeout});
-    return ::poll(&socket, 1, static_cast<int>(std::chrono::ceil<Milliseconds>(limit).count())) ==
-           1;
+    const int limit_ms = static_cast<int>(std::chrono::ceil<Milliseconds>(limit).count());
+    const auto lookout = to_a_peer ? child.connections.begin_lookout() : PeerConnections::Lookout{};
+    std::array<pollfd, 2> sockets = {{
+        {.fd = socket_of(connection), .events = POLLIN, .revents = 0},
+        {.fd = lookout.socket, .events = POLLIN, .revents = 0},
+    }};
+    int ready = ::poll(sockets.data(), sockets.size(), limit_ms);
+    child.connections.end_lookout(lookout, ready >= 0 && sockets[1].revents == 0);
+    if (ready == 1 && sockets[0].revents == 0) {
+        // Either that connection is of no use any more, or another request has taken it.
+        ready = ::poll(sockets.data(), 1, limit_ms);
+    }
+    return ready > 0;
 }
 
 }  // namespace
@@ -94,7 +106,7 @@ int keep_worker(conn_rec* connection) noexcept {
     int result = ap_run_process_connection(connection);
     while (result == OK && followed_closely && is_between_requests(connection) &&
            !mpm_is_stopping() && drain(connection) &&
-           next_request_comes(connection, *instance->child)) {
+           next_request_comes(connection, *instance->child, state->told != nullptr)) {
         instance->table.counters().add(Counter::worker_kept);
         connection->cs->state = CONN_STATE_READ_REQUEST_LINE;
         result = ap_run_process_connection(connection);

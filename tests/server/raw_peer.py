@@ -19,7 +19,7 @@ import threading
 from client import BrokenResponse, Connection, request
 from httpd import Cluster
 from processes import wait_until
-from test_command_line import PLAIN, PREFER_PEERS, announced
+from test_command_line import MANY_WORKERS, PLAIN, PREFER_PEERS, announced
 
 OTHER_PLAIN = "127.0.1.72"
 
@@ -255,7 +255,7 @@ def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, **settings):
                                               server_lines="\n".join(lines), **settings))
         peers = [stack.enter_context(RawPeer(address, cluster.port, behaviours)) for address in (PLAIN, OTHER_PLAIN)]
         for peer in peers:
-            stack.enter_context(announced(cluster, peer, "--workers", 50, state=cluster.folder / peer.address))
+            stack.enter_context(announced(cluster, peer, *MANY_WORKERS, state=cluster.folder / peer.address))
         yield cluster.servers[0], peers
 
 

@@ -29,6 +29,9 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # Prefers every other server, in any order.
 PREFER_PEERS = "Backhand byRandom\nBackhand removeSelf"
 
+# For servers that tell no news in their responses: until the next announcement each request takes one of these.
+MANY_WORKERS = ("--workers", 1000)
+
 
 def run(*arguments):
     """Runs the program to its end."""
@@ -404,7 +407,7 @@ def told(response):
 
 def test_a_machine_without_httpd_serves_what_is_sent_to_httpd():
     with Cluster("event", size=1, chain=PREFER_PEERS) as cluster, plain_server_of(cluster) as plain, \
-            announced(cluster, plain, "--workers", 50):
+            announced(cluster, plain, *MANY_WORKERS):
         first, = cluster.servers
         token = new_token()
         asked = told(fetch(first, "/some/where?x=%20y", f"X-Token: {token}", method="POST", body=b"a body",

@@ -12,7 +12,7 @@ from client import fetch, new_token
 from hammer import ask_all
 from httpd import FORWARD_ALWAYS, HTTPD_MODULES, MPMS, REPORT, Cluster
 from processes import wait_until
-from test_command_line import PREFER_PEERS, announced
+from test_command_line import MANY_WORKERS, PREFER_PEERS, announced
 
 ALL = "AcceptStats 127.0.1.0/24"
 
@@ -35,7 +35,7 @@ def ring(mpm, size, accept=lambda following: ALL):
             cluster.port = server.port = servers[0].port
             stack.enter_context(cluster)
         for number, cluster in zip(numbers, clusters):
-            stack.enter_context(announced(cluster, servers[following[number] - 1], "--workers", 50))
+            stack.enter_context(announced(cluster, servers[following[number] - 1], *MANY_WORKERS))
         yield servers
 
 

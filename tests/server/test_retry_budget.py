@@ -18,7 +18,7 @@ from processes import wait_until
 from raw_peer import (BAD_GATEWAY, BODY, HERE, HERE_TOO, PASSED_ON, WELL, Counted, Exchange, RawPeer, asked,
                       exchanges_of, outcome, outcome_on, say, two_peers)
 from test_bad_peers import MORE_PROCESSES, ends_at_second, send_in_turn
-from test_command_line import PREFER_PEERS, announced
+from test_command_line import MANY_WORKERS, PREFER_PEERS, announced
 
 # The peer has got the request, and the client nothing; a connection of which some has come costs nobody any trust.
 BROKEN_OFF = b"HTTP/1.1 200 OK\r\nContent-Le"
@@ -225,7 +225,7 @@ def three_peers(behaviours, *lines):
         peers = [stack.enter_context(RawPeer(f"127.0.1.{number}", cluster.port, behaviours))
                  for number in (71, 72, 73)]
         for peer in peers:
-            stack.enter_context(announced(cluster, peer, "--workers", 50, state=cluster.folder / peer.address))
+            stack.enter_context(announced(cluster, peer, *MANY_WORKERS, state=cluster.folder / peer.address))
         yield cluster.servers[0], peers
 
 

@@ -14,7 +14,7 @@ import client
 from httpd import MPMS, Cluster, tls_site
 from processes import wait_until
 from raw_peer import Exchange, RawPeer, response, say
-from test_command_line import PLAIN, PREFER_PEERS, announced
+from test_command_line import MANY_WORKERS, PLAIN, PREFER_PEERS, announced
 
 HANDSHAKE = (f"GET /chat HTTP/1.1\r\nHost: {client.SITE}\r\nConnection: keep-alive, Upgrade\r\n"
              "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
@@ -47,7 +47,7 @@ def peer_and_server(mpm, server_lines=""):
     cluster = Cluster(mpm, size=1, chain=PREFER_PEERS, tls=True, server_lines=server_lines)
     server = cluster.servers[0]
     server.tail_lines = tls_site(server, f'<Location "/">\n{PREFER_PEERS}\n</Location>')
-    with cluster, RawPeer(PLAIN, cluster.port, BEHAVIOURS) as peer, announced(cluster, peer, "--workers", 50):
+    with cluster, RawPeer(PLAIN, cluster.port, BEHAVIOURS) as peer, announced(cluster, peer, *MANY_WORKERS):
         yield server, peer
 
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -425,6 +426,133 @@ TEST_F(AChildsConnections, KeepNoneToAPeerWhoseWorkersTheyWouldHold) {
     auto received = receive_message(moderator.get());
     ASSERT_TRUE(received && *received);
     EXPECT_EQ((*received)->message.connections_max, 1);
+}
+
+class AConnectionOnALookout : public PeerConnectionsTest {
+protected:
+    AConnectionOnALookout()
+        : connections({.pool_socket_path = directory.socket_path(),
+                       .source = *IpAddress::parse("127.0.0.1")},
+                      *table) {
+        put_back(take());
+    }
+
+    PeerConnection take() {
+        auto connection = connections.acquire(view, false);
+        EXPECT_TRUE(connection);
+        if (!connection->reused) {
+            peers_ends.push_back(peer.accept());
+        }
+        return std::move(*connection);
+    }
+
+    void put_back(PeerConnection connection) { connections.release(view, std::move(connection)); }
+
+    PeerConnections connections;
+    std::vector<UniqueFd> peers_ends;
+};
+
+TEST_F(AConnectionOnALookout, IsTheOneThatWasReleasedLast) {
+    PeerConnection first = take();
+    PeerConnection second_one = take();
+    const int last = first.socket.get();
+    const int before = second_one.socket.get();
+    put_back(std::move(second_one));
+    put_back(std::move(first));
+
+    EXPECT_EQ(connections.begin_lookout().socket, last);
+    EXPECT_EQ(connections.begin_lookout().socket, before);
+    EXPECT_EQ(connections.begin_lookout().socket, -1);
+}
+
+TEST_F(AConnectionOnALookout, IsUsedNextWhenThatEnds) {
+    PeerConnection other = take();
+    put_back(take());
+    const auto lookout = connections.begin_lookout();
+    put_back(std::move(other));
+
+    connections.end_lookout(lookout, true);
+
+    EXPECT_EQ(take().socket.get(), lookout.socket);
+}
+
+TEST_F(AConnectionOnALookout, NeedNotBeLookedAtAgainForAMoment) {
+    const auto used_though_the_peer_has_spoken = [this] {
+        const auto lookout = connections.begin_lookout();
+        connections.end_lookout(lookout, true);
+        // What no peer does so soon.  Only a request that did not look does not notice.
+        EXPECT_EQ(::send(peers_ends.back().get(), "x", 1, MSG_NOSIGNAL), 1);
+        PeerConnection taken = take();
+        const bool reused = taken.reused;
+        if (!reused) {
+            put_back(std::move(taken));
+        }
+        return reused;
+    };
+    int attempts = 1;
+    // The moment may pass in between, on a busy machine.
+    while (!used_though_the_peer_has_spoken()) {
+        ASSERT_LT(++attempts, 1000);
+    }
+}
+
+TEST_F(AConnectionOnALookout, IsLookedAtAgainWhenTheMomentIsOver) {
+    connections.end_lookout(connections.begin_lookout(), true);
+    peers_ends.clear();
+    std::this_thread::sleep_for(Milliseconds{2});
+
+    EXPECT_FALSE(take().reused);
+}
+
+TEST_F(AConnectionOnALookout, IsClosedWhenItWasNotQuiet) {
+    const auto lookout = connections.begin_lookout();
+
+    connections.end_lookout(lookout, false);
+
+    char byte = 0;
+    EXPECT_EQ(::recv(peers_ends.back().get(), &byte, 1, 0), 0);
+    EXPECT_FALSE(take().reused);
+}
+
+TEST_F(AConnectionOnALookout, IsTakenOnlyWhenNoOtherIsThere) {
+    PeerConnection first = take();
+    put_back(take());
+    const auto lookout = connections.begin_lookout();
+    const int other = first.socket.get();
+    put_back(std::move(first));
+
+    const PeerConnection taken = take();
+    const PeerConnection taken_from_the_lookout = take();
+
+    EXPECT_EQ(taken.socket.get(), other);
+    EXPECT_EQ(taken_from_the_lookout.socket.get(), lookout.socket);
+}
+
+TEST_F(AConnectionOnALookout, IsNoneOfItsBusinessOnceTaken) {
+    const auto lookout = connections.begin_lookout();
+    put_back(take());
+
+    connections.end_lookout(lookout, false);
+
+    EXPECT_TRUE(take().reused);
+}
+
+TEST_F(AConnectionOnALookout, LeavesNoneForAWhileOnceTaken) {
+    const auto another_at_once = [this] {
+        connections.begin_lookout();
+        put_back(take());
+        return connections.begin_lookout().socket >= 0;
+    };
+    int attempts = 1;
+    // The while may pass in between, on a busy machine.
+    while (another_at_once()) {
+        ASSERT_LT(++attempts, 1000);
+    }
+
+    for (attempts = 1; connections.begin_lookout().socket < 0; ++attempts) {
+        ASSERT_LT(attempts, 1000);
+        std::this_thread::sleep_for(Milliseconds{1});
+    }
 }
 
 TEST_F(AChildsConnections, AreOpenedDirectlyWhenTheModeratorIsDead) {
