@@ -8,7 +8,6 @@ The servers are stopped by their process ids, and nothing else is ever signalled
 """
 
 import contextlib
-import ctypes
 import gzip
 import json
 import os
@@ -22,7 +21,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import client
-from processes import Timeout, children_of, family_of, kill_at_once, name_of, threads_of, wait_until
+from processes import Timeout, children_of, die_with_the_tests, family_of, kill_at_once, name_of, threads_of, wait_until
 
 HERE = Path(__file__).resolve().parent
 BUILD = Path(os.environ.get("BACKHAND_BUILD", HERE.parents[1] / "build" / "release")).resolve()
@@ -240,7 +239,7 @@ Include {HERE}/conf/site.conf
             self._process = subprocess.Popen(
                 [*_own_host_name(self.number), HTTPD, "-f", self.configuration_file, "-DFOREGROUND"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                preexec_fn=_die_with_the_tests,
+                preexec_fn=die_with_the_tests,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", **self.environment})
 
     def answers(self):
@@ -520,11 +519,6 @@ def _all_are_ready(report, members):
 
 def _text(lines, number):
     return lines(number) if callable(lines) else lines
-
-
-def _die_with_the_tests():
-    """The server ends when the tests are killed: PR_SET_PDEATHSIG, inherited over exec."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _own_host_name(number):

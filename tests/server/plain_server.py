@@ -16,8 +16,7 @@ import os
 import subprocess
 import sys
 
-from httpd import _die_with_the_tests
-from processes import wait_until
+from processes import die_with_the_tests, wait_until
 
 CHALLENGE_PATH = "/.well-known/backhand"
 
@@ -92,7 +91,7 @@ class PlainServer:
 
     def start(self):
         self._process = subprocess.Popen([sys.executable, __file__, *self._arguments],
-                                         preexec_fn=_die_with_the_tests)
+                                         preexec_fn=die_with_the_tests)
         wait_until(f"{self} answers", self._answers)
 
     def _answers(self):

@@ -4,6 +4,7 @@ The kernel is asked, not the servers: a test that counts connections or looks fo
 must not depend on what the module itself says about them.
 """
 
+import ctypes
 import os
 import signal
 import time
@@ -90,6 +91,11 @@ def family_of(leader):
     for member in family:
         family.extend(child for child in children_of(member) if child not in family)
     return family
+
+
+def die_with_the_tests():
+    """What is started ends when the tests are killed: PR_SET_PDEATHSIG, inherited over exec."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def kill_at_once(leader):

@@ -248,14 +248,15 @@ def say(data, then=Exchange.hold):
 
 
 @contextlib.contextmanager
-def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, **settings):
-    """A server that prefers either of two raw peers, and these; `lines` are of its configuration."""
+def two_peers(mpm, behaviours, *lines, site_lines=HERE_TOO, announcing=MANY_WORKERS, **settings):
+    """A server that prefers either of two raw peers, and these, which say `announcing` of themselves; `lines` are of
+    its configuration."""
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(Cluster(mpm, size=1, chain=PREFER_PEERS, site_lines=site_lines,
                                               server_lines="\n".join(lines), **settings))
         peers = [stack.enter_context(RawPeer(address, cluster.port, behaviours)) for address in (PLAIN, OTHER_PLAIN)]
         for peer in peers:
-            stack.enter_context(announced(cluster, peer, *MANY_WORKERS, state=cluster.folder / peer.address))
+            stack.enter_context(announced(cluster, peer, *announcing, state=cluster.folder / peer.address))
         yield cluster.servers[0], peers
 
 

@@ -14,9 +14,9 @@ import pytest
 import client
 from client import fetch, new_token
 from hammer import Hammer
-from httpd import COMMAND_LINE, FORWARD_ALWAYS, SERVE_HERE, Cluster, _die_with_the_tests, free_ports
+from httpd import COMMAND_LINE, FORWARD_ALWAYS, SERVE_HERE, Cluster, free_ports
 from plain_server import CHALLENGE_PATH, PlainServer
-from processes import wait_until
+from processes import die_with_the_tests, wait_until
 from wire import FORMAT_VERSION, HEADER, MAGIC, Listener, Sender
 
 # Addresses within AcceptStats at which no httpd listens.
@@ -44,7 +44,7 @@ class Running:
     def __init__(self, *arguments):
         self._process = subprocess.Popen([COMMAND_LINE, *map(str, arguments)], stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE, text=True, encoding="ascii",
-                                         preexec_fn=_die_with_the_tests)
+                                         preexec_fn=die_with_the_tests)
 
     def __enter__(self):
         return self
@@ -407,7 +407,7 @@ def told(response):
 
 def test_a_machine_without_httpd_serves_what_is_sent_to_httpd():
     with Cluster("event", size=1, chain=PREFER_PEERS) as cluster, plain_server_of(cluster) as plain, \
-            announced(cluster, plain, *MANY_WORKERS):
+            announced(cluster, plain, "--workers", 50):
         first, = cluster.servers
         token = new_token()
         asked = told(fetch(first, "/some/where?x=%20y", f"X-Token: {token}", method="POST", body=b"a body",

@@ -251,9 +251,10 @@ def test_whoever_says_anything_else_to_the_pool_is_left_alone_and_others_are_hea
 # ---- what a child keeps ----
 
 FORWARDS = 80
-# Of the 50 workers that two_peers() announces for each peer, half are this server's share: the other peer may forward
-# to it, too.  A half of the share is the only child's.
-KEPT_IN_A_CHILD = 2 * (50 // 2 // 2)
+# Half of each peer's workers are this server's share: the other peer may forward to it, too.  A half of the share is the
+# only child's.
+PEERS_WORKERS = 50
+KEPT_IN_A_CHILD = 2 * (PEERS_WORKERS // 2 // 2)
 # One child, of whose threads half may forward.
 ONE_CHILD = f"ThreadLimit {2 * FORWARDS}\nThreadsPerChild {2 * FORWARDS}\nStartServers 1\nServerLimit 1"
 
@@ -269,8 +270,8 @@ def test_a_child_keeps_a_bounded_number_of_connections_and_the_pool_has_the_rest
         all_have_come.wait(30)
         exchange.answer()
 
-    with two_peers("event", {"together": answer_when_all_have_come}, ONE_CHILD, workers=2 * FORWARDS) as (server, peers), \
-            contextlib.ExitStack() as stack:
+    with two_peers("event", {"together": answer_when_all_have_come}, ONE_CHILD, workers=2 * FORWARDS,
+                   announcing=("--workers", PEERS_WORKERS)) as (server, peers), contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Connection(server.address, server.port)) for _ in range(FORWARDS)]
         for client in clients:
             client.send(request("/peer/together"))

@@ -16,8 +16,8 @@ import threading
 import pytest
 
 import client
-from httpd import FORWARD_ALWAYS, HTTPD_MODULES, Cluster, _die_with_the_tests, free_ports, tls_site
-from processes import wait_until
+from httpd import FORWARD_ALWAYS, HTTPD_MODULES, Cluster, free_ports, tls_site
+from processes import die_with_the_tests, wait_until
 
 CHAT_MODULES = "\n".join(f"LoadModule {name}_module {HTTPD_MODULES}/mod_{name}.so" for name in
                          ("http2", "proxy", "proxy_wstunnel"))
@@ -200,7 +200,7 @@ def browsing(server, page, tls, profile):
          "--remote-debugging-port=0", f"--host-resolver-rules=MAP {client.SITE} {server.address}",
          f"--user-data-dir={profile}", url(server, page, tls)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        preexec_fn=_die_with_the_tests)
+        preexec_fn=die_with_the_tests)
     try:
         yield
     finally:
