@@ -255,15 +255,22 @@ void restore_environment(request_rec* r) noexcept {
 }
 
 int note_visit(request_rec* r) noexcept {
-    if (const RequestState* const state = state_of(r); state != nullptr && state->proxied) {
+    const RequestState* const state = state_of(r);
+    if (state != nullptr && state->proxied && !state->visit_noted) {
         apr_table_mergen(r->headers_in, visited_field.data(), state->instance->own_contact.c_str());
     }
     return DECLINED;
 }
 
 void note_visit_over_http2(request_rec* r) noexcept {
-    if (text_of(r->filename).starts_with("proxy:h2")) {
+    const std::string_view where = text_of(r->filename);
+    const bool perhaps =
+        where.starts_with("proxy:h2") || (where.starts_with("proxy:balancer:") &&
+                                          ap_find_linked_module("mod_proxy_http2.c") != nullptr);
+    RequestState* const state = state_of(r);
+    if (perhaps && state != nullptr) {
         note_visit(r);
+        state->visit_noted = true;
     }
 }
 

@@ -60,7 +60,7 @@ void restore_environment(request_rec* r) noexcept;
 int note_visit(request_rec* r) noexcept;
 
 // The same for mod_proxy_http2, which calls no such hook and sends the request's own fields: before
-// its handler runs.
+// the handler runs that will, or may if a balancer has yet to choose.
 void note_visit_over_http2(request_rec* r) noexcept;
 
 // Hooks http_scheme and default_port: those of the client's connection.

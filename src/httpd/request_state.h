@@ -39,6 +39,7 @@ struct RequestState {
     bool proxied = false;            // it came from a peer, on a client's behalf
     bool https = false;              // and that client had spoken TLS
     bool stays_here = false;         // whatever the chain says
+    bool visit_noted = false;        // in the fields that every module of mod_proxy sends
     const char* declined = nullptr;  // why this server sends it back to the peer
     // What the client sent, before this server's modules changed it for their own use.
     const apr_table_t* received_fields = nullptr;

@@ -105,7 +105,8 @@ REWRITE_RULE = f'RewriteCond "%{{{{REQUEST_URI}}}}" "!^{REPORT}"\nRewriteRule "^
 def passing_on(server, following, way=PROXY_PASS):
     """What the server does not forward it passes on, by mistake, to one from which such requests come."""
     server.server_lines += "".join(f"\nLoadModule {name}_module {HTTPD_MODULES}/mod_{name}.so"
-                                   for name in ("proxy", "proxy_http", "proxy_http2"))
+                                   for name in ("proxy", "proxy_http", "proxy_http2", "slotmem_shm", "proxy_balancer",
+                                                "lbmethod_byrequests"))
     server.site_lines += "\n" + way.format(following.contact)
 
 
@@ -166,13 +167,13 @@ def test_requests_that_come_back_through_a_peers_own_proxy_are_answered_under_lo
 
 
 @contextlib.contextmanager
-def two_clusters(mpm, *passing):
+def two_clusters(mpm, *passing, way=PROXY_PASS):
     """Two clusters of two servers each, 1 and 2, 3 and 4; `passing` are pairs of numbers, of which the one passes all
-    it gets on to the other."""
+    it gets on to the other, in this way."""
     clusters = [Cluster(mpm, size=2, first=first) for first in (1, 3)]
     servers = [server for cluster in clusters for server in cluster.servers]
     for one, following in passing:
-        passing_on(servers[one - 1], servers[following - 1])
+        passing_on(servers[one - 1], servers[following - 1], way)
     with clusters[0], clusters[1]:
         for cluster in clusters:
             cluster.wait_until_complete()
@@ -191,8 +192,16 @@ def test_a_cluster_behind_another_is_balanced_all_the_same():
         assert_served_once(servers, servers[0], "/small.html", [1, 2, 3, 4])
 
 
-def test_a_request_says_where_it_has_been_to_those_only_that_a_peer_passes_it_on_to():
-    with two_clusters("event", (2, 3)) as servers:
+BALANCER = f'''ProxyPass "{REPORT}" "!"
+ProxyPass "/" "balancer://some/"
+<Proxy "balancer://some">
+    BalancerMember "http://{{}}"
+</Proxy>'''
+
+
+@pytest.mark.parametrize("way", [PROXY_PASS, BALANCER], ids=["ProxyPass", "balancer"])
+def test_a_request_says_where_it_has_been_to_those_only_that_a_peer_passes_it_on_to(way):
+    with two_clusters("event", (2, 3), way=way) as servers:
         for entrance, told in [(servers[0], servers[1].contact), (servers[1], None), (servers[2], None)]:
             lines = fetch(entrance, "/cgi/env.cgi").text.splitlines()
             assert [line for line in lines if line.startswith("HTTP_BACKHAND")] == \
@@ -205,9 +214,17 @@ H2C = "Protocols h2c http/1.1\n"
 H2C_PASS = f'{H2C}ProxyPass "{REPORT}" "!"\nProxyPass "/" "h2c://{{}}/"'
 
 
+H2C_BALANCER = f'''{H2C}ProxyPass "{REPORT}" "!"
+ProxyPass "/" "balancer://some/"
+<Proxy "balancer://some">
+    BalancerMember "h2c://{{}}"
+</Proxy>'''
+
+
+@pytest.mark.parametrize("way", [H2C_PASS, H2C_BALANCER], ids=["ProxyPass", "balancer"])
 @pytest.mark.parametrize("mpm", ["worker", "event"])
-def test_a_request_that_comes_back_over_http_2_is_served_where_it_began(mpm):
-    with members_of_which_one_passes_on(mpm, 2, H2C_PASS, site_lines=H2C,
+def test_a_request_that_comes_back_over_http_2_is_served_where_it_began(mpm, way):
+    with members_of_which_one_passes_on(mpm, 2, way, site_lines=H2C,
                                         server_lines=f"LoadModule http2_module {HTTPD_MODULES}/mod_http2.so") as servers:
         first, second = servers
         for target in ("/small.html", "/cgi/env.cgi"):
