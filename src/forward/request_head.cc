@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "base/text.h"
@@ -259,6 +260,15 @@ Result<std::string> request_head_text(const RequestHead& head) {
     append_field(text, proxied_field, head.proxied);
     append_field(text, exchange_field, head.exchange);
     return text;
+}
+
+void append_chunk(std::string& text, std::string_view data) {
+    std::array<char, 16> size{};
+    const auto written = std::to_chars(size.data(), size.data() + size.size(), data.size(), 16);
+    text.append(size.data(), written.ptr);
+    text += "\r\n";
+    text += data;
+    text += "\r\n";
 }
 
 }  // namespace backhand

@@ -122,4 +122,8 @@ bool is_hop_by_hop(std::string_view name);
 // control character, not exactly one Host.  Sent on, the peer might see a request nobody made.
 Result<std::string> request_head_text(const RequestHead& head);
 
+// Adds one chunk of a body (RFC 9112 section 7.1) to `text`; without data it is the last one, which
+// ends the body.
+void append_chunk(std::string& text, std::string_view data);
+
 }  // namespace backhand

@@ -219,8 +219,8 @@ bool Exchange::describe_request() {
     }
     head_.upgrade = text_of(apr_table_get(r_->headers_in, "Upgrade"));
     if (body_.present()) {
-        head_.body = body_.known_length() ? RequestHead::Body::length : RequestHead::Body::chunked;
-        head_.length_bytes = body_.known_length() ? body_.length_bytes() : 0;
+        head_.body = body_.chunked() ? RequestHead::Body::chunked : RequestHead::Body::length;
+        head_.length_bytes = body_.length_bytes();
         head_.expect_continue = !body_.complete();
     }
     auto text = request_head_text(head_);
@@ -295,9 +295,17 @@ std::string_view Exchange::opening_for(const ServerView& peer) {
         opening_.append(sign_request(request, origin, *keys)).append("\r\n");
     }
     opening_.append("\r\n");
-    if (!head_.expect_continue) {
-        opening_.append(body_.prefetched());
+    if (head_.expect_continue) {
+        return opening_;
     }
+    if (head_.body != RequestHead::Body::chunked) {
+        opening_.append(body_.prefetched());
+        return opening_;
+    }
+    if (!body_.prefetched().empty()) {
+        append_chunk(opening_, body_.prefetched());
+    }
+    append_chunk(opening_, {});
     return opening_;
 }
 
@@ -422,16 +430,16 @@ Attempt Exchange::stream_body(PeerConnection& connection, ResponseRelay& respons
         return agreed;  // a final response instead: the body is not wanted
     }
     std::string piece{body_.prefetched()};
+    std::string chunk;
     bool at_end = false;
     while (!at_end) {
         at_end = piece.empty();
-        if (head_.body == RequestHead::Body::chunked) {
-            std::array<char, 24> size{};
-            apr_snprintf(size.data(), size.size(), "%lx\r\n", piece.size());
-            piece.insert(0, size.data());
-            piece += "\r\n";
-        }
         std::string_view rest = piece;
+        if (head_.body == RequestHead::Body::chunked) {
+            chunk.clear();
+            append_chunk(chunk, piece);
+            rest = chunk;
+        }
         while (!rest.empty()) {
             const auto sent = send_some(socket, rest);
             if (!sent) {

@@ -40,13 +40,12 @@ apr_status_t body_filter(ap_filter_t* filter, apr_bucket_brigade* brigade, ap_in
 
 RequestBody::RequestBody(request_rec* r) : r_(r), content_filters_(r->input_filters) {
     const char* const length = apr_table_get(r->headers_in, "Content-Length");
-    const bool chunked = apr_table_get(r->headers_in, "Transfer-Encoding") != nullptr;
-    present_ = chunked || length != nullptr;
-    if (length != nullptr && !chunked) {
+    chunked_ = apr_table_get(r->headers_in, "Transfer-Encoding") != nullptr;
+    present_ = chunked_ || length != nullptr;
+    if (length != nullptr && !chunked_) {
         length_bytes_ = parse_number<std::uint64_t>(length).value_or(0);
-        length_known_ = true;
     }
-    complete_ = !present_ || (length_known_ && length_bytes_ == 0);
+    complete_ = !chunked_ && length_bytes_ == 0;
 }
 
 int RequestBody::prefetch() {
@@ -61,7 +60,7 @@ int RequestBody::prefetch() {
 }
 
 bool RequestBody::untouched() const {
-    return !complete_ || !length_known_ || length_bytes_ == prefetched_.size();
+    return !complete_ || chunked_ || length_bytes_ == prefetched_.size();
 }
 
 int RequestBody::read_on(std::string& piece) {

@@ -34,10 +34,10 @@ public:
     // Some of it has been handed out by read_on(): it cannot be sent again, nor put back.
     bool spent() const { return spent_; }
 
-    // The Content-Length the client gave, or what was read; only meaningful if known_length().
-    bool known_length() const { return complete_ || length_known_; }
+    // How the client has framed it: in chunks, or with this Content-Length.
+    bool chunked() const { return chunked_; }
 
-    std::uint64_t length_bytes() const { return complete_ ? prefetched_.size() : length_bytes_; }
+    std::uint64_t length_bytes() const { return length_bytes_; }
 
     // False if something else on this server has read the body, or part of it, before us.
     bool untouched() const;
@@ -58,9 +58,9 @@ private:
     std::string prefetched_;
     bool present_ = false;
     bool complete_ = false;
-    bool length_known_ = false;
+    bool chunked_ = false;
     bool spent_ = false;
-    std::uint64_t length_bytes_ = 0;
+    std::uint64_t length_bytes_ = 0;  // 0 if it is chunked
 };
 
 // Registers the input filter that put_back() uses.  Called with the hooks.

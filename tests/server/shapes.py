@@ -202,6 +202,9 @@ SCRIPTS = [
              get("/cgi/env.cgi/more/path?a=1&b=two", "Cookie: c=1; d=2", "X-Own: yes", "User-Agent: tests",
                  "Referer: http://other.test/?x=y")),
     scripted("what a script is told for a Host with a port", get("/cgi/env.cgi", host="WWW.Backhand.Test:8080")),
+    scripted("what a script is told of a body", post("/cgi/env.cgi", b"a=1", "Content-Type: text/own")),
+    scripted("what a script is told of a body in chunks", post_in_chunks("/cgi/env.cgi", b"a=1", b"&b=2")),
+    scripted("what a script is told of a long body in chunks", post_in_chunks("/cgi/env.cgi", MEBIBYTE)),
 ]
 
 TARGETS = [

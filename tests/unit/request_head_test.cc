@@ -489,4 +489,20 @@ TEST(ARequestHead, IsMalformedWhenThereIsMoreThanOneHost) {
     EXPECT_TRUE(is_malformed(request({{"Host", "example.org"}, {"Host", "example.org"}})));
 }
 
+TEST(AChunk, IsItsSizeInHexadecimalAndItsData) {
+    std::string text = "before";
+
+    append_chunk(text, std::string(26, 'x'));
+
+    EXPECT_EQ(text, "before1a\r\n" + std::string(26, 'x') + "\r\n");
+}
+
+TEST(AChunk, WithoutDataEndsTheBody) {
+    std::string text;
+
+    append_chunk(text, {});
+
+    EXPECT_EQ(text, "0\r\n\r\n");
+}
+
 }  // namespace backhand
