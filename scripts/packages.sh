@@ -9,7 +9,7 @@ packages_to_build=(apache2 apache2-dev g++ cmake ninja-build ccache nlohmann-jso
 # networks that ip makes and nft parts.
 # shellcheck disable=SC2034
 packages_to_test=(libgtest-dev libgmock-dev clang libclang-rt-14-dev python3-pytest python3-pytest-xdist python3-requests openssl perl
-    curl iproute2 nftables libfaketime)
+    curl iproute2 nftables libfaketime php-cgi)
 
 # What bench/ measures with.
 # shellcheck disable=SC2034
