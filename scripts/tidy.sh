@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 [ -f build/tsan/compile_commands.json ] || cmake --preset tsan > /dev/null
 files=("$@")
 [ ${#files[@]} -gt 0 ] || mapfile -t files < <(git ls-files 'src/*.cc')
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 \
+remarks=$(printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 \
     clang-tidy -p build/tsan --quiet --extra-arg=-Wno-unknown-warning-option 2>&1 |
-    grep -vE '^[0-9]+ warnings? generated|^$' || echo "clang-tidy has nothing to say"
+    grep -vE '^[0-9]+ warnings? generated|^$' || true)
+echo "${remarks:-clang-tidy has nothing to say}"
+[ -z "$remarks" ]

@@ -201,6 +201,23 @@ void CandidacySet::Best::move_first(std::span<std::uint32_t> order) {
     }
 }
 
+void CandidacySet::order_few_by(const std::array<double, few_max>& scores) {
+    const auto count = static_cast<std::uint32_t>(order_.size());
+    std::array<std::uint32_t, few_max> places{};  // how many come before each
+    for (std::uint32_t later = 1; later < count; ++later) {
+        for (std::uint32_t earlier = 0; earlier < later; ++earlier) {
+            const std::uint32_t overtakes = scores[later] < scores[earlier] ? 1 : 0;
+            places[earlier] += overtakes;
+            places[later] += 1 - overtakes;
+        }
+    }
+    std::array<std::uint32_t, few_max> before{};
+    std::copy(order_.begin(), order_.end(), before.begin());
+    for (std::uint32_t position = 0; position < count; ++position) {
+        order_[places[position]] = before[position];
+    }
+}
+
 // Not std::stable_sort, which allocates: the position breaks ties instead.
 void CandidacySet::sort_by_ranking(double margin) {
     const auto comes_first = [](const Ranked& left, const Ranked& right) {

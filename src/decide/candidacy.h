@@ -170,7 +170,11 @@ public:
     template <class Score>
     void order_by(Score score, double margin = 0) {
         if (head_only_ && !(margin > 0)) {
-            put_best_first(score);
+            if (order_.size() <= few_max) {
+                order_few(score);
+            } else {
+                put_best_first(score);
+            }
             return;
         }
         ranking_.resize(order_.size());
@@ -278,6 +282,21 @@ private:
             return score(server);
         }
     }
+
+    // Of so few, comparing all with all takes less time than the branches of a sort that are
+    // guessed wrong.
+    static constexpr std::size_t few_max = 16;
+
+    template <class Score>
+    void order_few(Score score) {
+        std::array<double, few_max> scores{};
+        for (std::size_t position = 0; position < order_.size(); ++position) {
+            scores[position] = comparable(scored(score, servers_[order_[position]], worst_score));
+        }
+        order_few_by(scores);
+    }
+
+    void order_few_by(const std::array<double, few_max>& scores);
 
     // What order_by() comes to when only the head matters, in one pass.
     template <class Score>

@@ -34,9 +34,9 @@ bool holds_workers(const ServerView& peer) {
 
 }  // namespace
 
-PeerConnections::PeerConnections(Settings settings, const ClusterTable& table)
+PeerConnections::PeerConnections(Settings settings, ClusterTable table)
     : settings_(std::move(settings)),
-      table_(table) {}
+      table_(std::move(table)) {}
 
 Result<PeerConnection> PeerConnections::acquire(const ServerView& peer, bool fresh) {
     Counters& counters = table_.counters();

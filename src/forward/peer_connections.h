@@ -42,7 +42,7 @@ public:
         IpAddress source;  // the address peers know us by
     };
 
-    PeerConnections(Settings settings, const ClusterTable& table);
+    PeerConnections(Settings settings, ClusterTable table);
 
     // `fresh`: only a new connection will do.  Errors as connect_to.
     Result<PeerConnection> acquire(const ServerView& peer, bool fresh);

@@ -142,7 +142,7 @@ std::vector<std::uint32_t> best_eight(std::uint32_t size, std::uint64_t seed, bo
 }
 
 TEST(TheHead, IsTheSameWhetherTheRestIsOrderedOrNot) {
-    for (const std::uint32_t size : {1U, 2U, 7U, 8U, 9U, 20U, 300U}) {
+    for (const std::uint32_t size : {1U, 2U, 7U, 8U, 9U, 15U, 16U, 17U, 20U, 300U}) {
         for (std::uint64_t seed = 0; seed < 50; ++seed) {
             EXPECT_EQ(best_eight(size, seed, true), best_eight(size, seed, false))
                 << size << " servers, seed " << seed;
